@@ -1,0 +1,104 @@
+"""The nouns that every model, loss and task speaks: images, memory, queries, states, predictions, targets.
+
+All masks have one polarity: True takes part (``valid``), as in PyTorch's fused attention.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Normalised pictures, zero-padded at the bottom and right to one size.
+
+    Args:
+        pixels: normalised pixels, zero where padded.
+        valid: True on the picture, False on padding.
+    """
+
+    pixels: Float[Tensor, "batch channels height width"]
+    valid: Bool[Tensor, "batch height width"]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        return replace(
+            self,
+            pixels=self.pixels.to(device, non_blocking=True),
+            valid=self.valid.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the queries question: the encoded picture as a sequence of tokens.
+
+    Args:
+        tokens: encoder output, row-major over the grid (and level after level, if several).
+        pos: position embedding of each token, added to keys in cross-attention.
+        valid: True on tokens of the picture; None where there is no padding at all.
+        grids_hw: (height, width) of each feature level; tokens = sum of height * width.
+    """
+
+    tokens: Float[Tensor, "batch tokens dim"]
+    pos: Float[Tensor, "batch tokens dim"]
+    valid: Bool[Tensor, "batch tokens"] | None
+    grids_hw: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What asks: decoder input and the position added to queries and keys in each decoder layer."""
+
+    content: Float[Tensor, "batch queries dim"]
+    pos: Float[Tensor, "batch queries dim"]
+
+
+@dataclass(frozen=True)
+class SetPrediction:
+    """A set of scored boxes from each supervised decoder layer; the last layer is the answer.
+
+    Args:
+        logits: class logits, the last class is no-object.
+        boxes_cxcywh: boxes relative to the unpadded picture, 0 to 1.
+        memory_logits: the same heads read on memory tokens (training with encoder supervision only), or None.
+        memory_boxes_cxcywh: as above.
+        memory: the encoder output the queries questioned.
+    """
+
+    logits: Float[Tensor, "layers batch queries classes"]
+    boxes_cxcywh: Float[Tensor, "layers batch queries 4"]
+    memory: Memory
+    memory_logits: Float[Tensor, "batch tokens classes"] | None = None
+    memory_boxes_cxcywh: Float[Tensor, "batch tokens 4"] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The objects of one picture, as the losses want them.
+
+    Args:
+        labels: contiguous class ids, 0 to classes - 1.
+        boxes_cxcywh: boxes relative to the (transformed, unpadded) picture, 0 to 1.
+        name: the picture's file name or scene number: errors and skipped steps name it.
+        image_id: the picture's id in its data set.
+        size_hw: size of the picture in pixels before any transform.
+    """
+
+    labels: Int[Tensor, " objects"]
+    boxes_cxcywh: Float[Tensor, "objects 4"]
+    name: str = ""
+    image_id: int = 0
+    size_hw: tuple[int, int] = (1, 1)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same target on another device."""
+        return replace(self, labels=self.labels.to(device), boxes_cxcywh=self.boxes_cxcywh.to(device))
+
+
+Losses = Mapping[str, Tensor]
+"""Named scalar losses, unweighted."""

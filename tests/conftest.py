@@ -1,0 +1,31 @@
+"""Shared by all tests: runtime shape checks on, and real data found or skipped with a reason."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Every function and dataclass of sleuth has its shapes checked while the tests run.
+install_import_hook("sleuth", "beartype.beartype")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of outputs of the original implementations."""
+    return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """A function from a data set's name to its folder; skips where real data is absent."""
+
+    def find(name: str) -> Path:
+        folder = Path(os.environ.get("SLEUTH_DATA", ROOT.parent / "shared" / "data")) / name
+        if not folder.is_dir():
+            pytest.skip(f"real data {name!r} is not here: set SLEUTH_DATA to the folder that holds it")
+        return folder
+
+    return find
