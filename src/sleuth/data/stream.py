@@ -1,0 +1,279 @@
+"""Batches in a fixed order, prepared by worker processes while the model computes.
+
+What a batch holds is a function of (seed, epoch, place in the epoch) alone: the number of workers does not matter,
+and a stream can start at any batch, so that a stopped training resumes bit for bit.
+"""
+
+import hashlib
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from sleuth.data.batches import IMAGENET_MEAN, IMAGENET_STD, to_batch
+from sleuth.data.samples import Sample, SampleSource
+from sleuth.data.transforms import Resize
+from sleuth.errors import UserError
+from sleuth.types import ImageBatch, Target
+
+Batch = tuple[ImageBatch, list[Target]]
+
+# Beyond this many samples an order is not shuffled: such sources compose samples that are independent anyway.
+MAX_SHUFFLED = 2**23
+
+
+def mix(*numbers: int) -> int:
+    """A 63-bit seed from whole numbers, the same on every machine and unrelated between neighbours."""
+    digest = hashlib.blake2b(struct.pack(f"<{len(numbers)}q", *numbers), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One sample of a batch: which, and the seed of its augmentation."""
+
+    index: int
+    seed: int
+
+
+class _Batches(Dataset[Batch | UserError]):
+    """Prepares whole batches; runs inside the workers. A user's fault is returned, to be raised where the user is."""
+
+    def __init__(
+        self,
+        source: SampleSource,
+        transform: Callable[[Sample], Sample],
+        collate: Callable[[Sequence[Sample]], Batch],
+    ) -> None:
+        self.source, self.transform, self.collate = source, transform, collate
+
+    def __getitem__(self, items: Sequence[_Item]) -> Batch | UserError:
+        try:
+            return self.collate([self._sample(item) for item in items])
+        except UserError as error:
+            return error
+
+    def _sample(self, item: _Item) -> Sample:
+        sample = self.source.load(item.index)
+        # Only the CPU generator is forked and seeded: dropout on an accelerator keeps its own course.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(item.seed)
+            return self.transform(sample)
+
+
+@dataclass(frozen=True)
+class _Collate:
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    multiple: int
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        return to_batch(samples, self.mean, self.std, self.multiple)
+
+
+class _Plan:
+    """The list of batches that the loader asks for; replaced before each pass."""
+
+    def __init__(self) -> None:
+        self.batches: Iterator[list[_Item]] = iter(())
+
+    def __iter__(self) -> Iterator[list[_Item]]:
+        return self.batches
+
+
+class _Loader:
+    """Runs a plan of batches through worker processes, or here if there are none, and times the waiting."""
+
+    def __init__(self, batches: _Batches, workers: int, prefetch: int) -> None:
+        self.batches, self.plan = batches, _Plan()
+        self.wait_seconds = 0.0
+        self.loader: DataLoader | None = None
+        if workers > 0:
+            self.loader = DataLoader(
+                batches,
+                batch_size=None,
+                sampler=self.plan,
+                num_workers=workers,
+                prefetch_factor=prefetch,
+                persistent_workers=True,
+                worker_init_fn=_start_worker,
+                # Its own generator: the loader must not draw from the one that dropout uses.
+                generator=torch.Generator().manual_seed(0),
+            )
+
+    def run(self, plan: Iterator[list[_Item]]) -> Iterator[Batch]:
+        self.plan.batches = plan
+        results = iter(self.loader) if self.loader is not None else (self.batches[items] for items in plan)
+        while True:
+            start = time.perf_counter()
+            try:
+                result = next(results, None)
+            except RuntimeError as error:
+                raise _explained(error) from error
+            finally:
+                self.wait_seconds += time.perf_counter() - start
+            if result is None:
+                return
+            if isinstance(result, UserError):
+                raise result
+            yield result
+
+
+def _start_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _explained(error: RuntimeError) -> Exception:
+    if "DataLoader worker" in str(error) and "Caught" not in str(error):
+        return UserError(
+            "a data worker was ended by the system, mostly for want of memory",
+            where="data",
+            mend="use fewer workers or smaller batches",
+        )
+    return error
+
+
+class TrainingStream:
+    """Shuffled, augmented batches of a source, epoch after epoch.
+
+    The order is a permutation drawn from (seed, epoch), each sample's augmentation from (seed, epoch, index). The last
+    samples that do not fill a batch of all ranks wait for another epoch; a source smaller than one batch is repeated.
+    Rank r of w serves the r-th part of each batch of w * batch_size, so that the ranks together see what one process
+    with the larger batch would.
+
+    Args:
+        source: where samples come from.
+        augmentation: changes one sample, drawing from PyTorch's global generator.
+        batch_size: pictures per batch of this rank.
+        seed: seed of order and augmentation.
+        workers: worker processes; 0 prepares batches in this process.
+        rank: number of this process, 0 to world_size - 1.
+        world_size: number of processes that train together.
+        mean: mean of each colour, 0 to 1.
+        std: standard deviation of each colour, 0 to 1.
+        multiple: padded sides are multiples of this number of pixels.
+        prefetch: batches that each worker prepares ahead.
+        shuffle: False keeps the source's own order.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        augmentation: Callable[[Sample], Sample],
+        *,
+        batch_size: int,
+        seed: int = 0,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        multiple: int = 1,
+        prefetch: int = 2,
+        shuffle: bool = True,
+    ) -> None:
+        if len(source) == 0:
+            raise UserError("there are no pictures to train on", where="data", mend="check the folder and the split")
+        if batch_size < 1:
+            raise UserError(f"a batch of {batch_size} pictures is none", mend="give a batch size of at least 1")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} of {world_size}")
+        self.size, self.batch_size, self.seed = len(source), batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.shuffle = shuffle and self.size <= MAX_SHUFFLED
+        collate = _Collate(tuple(mean), tuple(std), multiple)
+        self._loader = _Loader(_Batches(source, augmentation, collate), workers, prefetch)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of one epoch, the same for every rank."""
+        return max(1, self.size // (self.batch_size * self.world_size))
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds that the consumer has waited for data so far."""
+        return self._loader.wait_seconds
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+        return self.batches_per_epoch
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from ``start_batch`` on.
+
+        Raises:
+            UserError: a picture cannot be read; the message names it.
+        """
+        return self._loader.run(self._plan(epoch, start_batch))
+
+    def _plan(self, epoch: int, start_batch: int) -> Iterator[list[_Item]]:
+        order = self._order(epoch)
+        for batch in range(start_batch, self.batches_per_epoch):
+            first = (batch * self.world_size + self.rank) * self.batch_size
+            yield [self._item(order, epoch, place) for place in range(first, first + self.batch_size)]
+
+    def _order(self, epoch: int) -> Sequence[int] | torch.Tensor:
+        if not self.shuffle:
+            return range(self.size)
+        return torch.randperm(self.size, generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
+
+    def _item(self, order: Sequence[int] | torch.Tensor, epoch: int, place: int) -> _Item:
+        repeat, place = divmod(place, self.size)
+        index = int(order[place])
+        return _Item(index, mix(self.seed, epoch, index, repeat))
+
+
+class EvaluationStream:
+    """Batches of a source in its own order, resized without augmentation; the last one may be smaller.
+
+    Args:
+        source: where samples come from.
+        shortest: pixels of the shorter side.
+        longest: most pixels of the longer side.
+        batch_size: pictures per batch.
+        workers: worker processes; 0 prepares batches in this process.
+        mean: mean of each colour, 0 to 1.
+        std: standard deviation of each colour, 0 to 1.
+        multiple: padded sides are multiples of this number of pixels.
+        prefetch: batches that each worker prepares ahead.
+        limit: serve only the first so many pictures; None serves all.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        *,
+        shortest: int,
+        longest: int | None,
+        batch_size: int = 1,
+        workers: int = 0,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        multiple: int = 1,
+        prefetch: int = 2,
+        limit: int | None = None,
+    ) -> None:
+        self.size = len(source) if limit is None else min(limit, len(source))
+        self.batch_size = batch_size
+        collate = _Collate(tuple(mean), tuple(std), multiple)
+        self._loader = _Loader(_Batches(source, Resize(shortest, longest), collate), workers, prefetch)
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds that the consumer has waited for data so far."""
+        return self._loader.wait_seconds
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One pass over the pictures."""
+        return self._loader.run(self._plan())
+
+    def _plan(self) -> Iterator[list[_Item]]:
+        for first in range(0, self.size, self.batch_size):
+            yield [_Item(index, 0) for index in range(first, min(first + self.batch_size, self.size))]
