@@ -1,0 +1,79 @@
+"""Scenes as a source of training and evaluation samples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sleuth.data.samples import Sample
+from sleuth.data.scenes.compose import Composition, compose, visible_box
+from sleuth.data.scenes.config import SceneConfig
+from sleuth.data.scenes.dice import Dice
+from sleuth.data.scenes.glyphs import NAMES, SPLITS, Split
+from sleuth.errors import UserError
+
+_DEFAULT_COUNT = {"train": 100_000, "val": 500, "test": 500}
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """Numbered scenes, composed when asked for; scene ``index`` is a function of split, seed, config and index alone.
+
+    The splits share neither handwritten digits nor random streams. Held-out evaluation uses ``val`` to choose and
+    ``test`` to report, 500 scenes of seed 0.
+
+    Args:
+        split: train, val or test.
+        count: how many scenes; None for 100,000 in train and 500 in val and test.
+        seed: another seed gives other scenes of the same kind.
+        config: what the scenes look like.
+    """
+
+    split: Split = "train"
+    count: int | None = None
+    seed: int = 0
+    config: SceneConfig = SceneConfig()  # noqa: RUF009 (a frozen value)
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UserError(f"scenes have no split '{self.split}'", mend=f"choose one of {', '.join(SPLITS)}")
+        if self.count is not None and self.count < 1:
+            raise UserError(f"{self.count} scenes asked for", mend="ask for at least one")
+        if self.seed < 0:
+            raise UserError(f"the seed {self.seed} is negative", mend="choose a whole number from 0 up")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+        return NAMES
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Category id of each label in an exported data set, 1 to classes."""
+        return tuple(range(1, len(NAMES) + 1))
+
+    def __len__(self) -> int:
+        return _DEFAULT_COUNT[self.split] if self.count is None else self.count
+
+    def _dice(self, index: int, stream: int = 0) -> Dice:
+        if not 0 <= index < len(self):
+            raise IndexError(f"scene {index} of {len(self)}")
+        return Dice(self.seed, SPLITS.index(self.split), index, stream)
+
+    def compose(self, index: int) -> Composition:
+        """The composed scene, before anything is read off it."""
+        return compose(self.split, self.config, self._dice(index))
+
+    def load(self, index: int) -> Sample:
+        """The picture, boxes of the visible parts and labels of scene ``index``."""
+        composition = self.compose(index)
+        boxes = [visible_box(composition, number) for number in range(len(composition.placements))]
+        labels = [placement.label for placement in composition.placements]
+        return Sample(
+            image=torch.from_numpy(np.ascontiguousarray(composition.pixels[:, :, :3].transpose(2, 0, 1))),
+            boxes_xyxy_px=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            labels=torch.tensor(labels, dtype=torch.int64),
+            name=f"scene {self.split} {index}",
+            image_id=index + 1,
+            size_hw=self.config.size_hw,
+        )
