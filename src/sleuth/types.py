@@ -5,7 +5,6 @@ All masks have one polarity: True takes part (``valid``), as in PyTorch's fused 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,7 +23,7 @@ class ImageBatch:
     pixels: Float[Tensor, "batch channels height width"]
     valid: Bool[Tensor, "batch height width"]
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "ImageBatch":
         """The same batch on another device."""
         return replace(
             self,
@@ -95,7 +94,7 @@ class Target:
     image_id: int = 0
     size_hw: tuple[int, int] = (1, 1)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Target":
         """The same target on another device."""
         return replace(self, labels=self.labels.to(device), boxes_cxcywh=self.boxes_cxcywh.to(device))
 

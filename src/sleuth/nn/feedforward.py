@@ -1,0 +1,50 @@
+"""Position-wise networks: the transformer's feed-forward part and the plain multi-layer perceptron of the heads."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between, applied to each token alone.
+
+    Source: Vaswani et al. 2017, equation 2.
+    """
+
+    def __init__(self, *, dim: int, hidden_dim: int, dropout: float = 0.0, activation: Activation = F.relu) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(dim, hidden_dim)
+        self.linear2 = nn.Linear(hidden_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.activation = activation
+
+    def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
+        """Expand, activate, contract."""
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them; DETR's box head has three.
+
+    Args:
+        in_dim: size of the input.
+        hidden_dim: size between.
+        out_dim: size of the output.
+        num_layers: how many linear layers.
+    """
+
+    def __init__(self, *, in_dim: int, hidden_dim: int, out_dim: int, num_layers: int) -> None:
+        super().__init__()
+        sizes = [in_dim, *[hidden_dim] * (num_layers - 1), out_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+    def forward(self, x: Float[Tensor, "*shape in_dim"]) -> Float[Tensor, "*shape out_dim"]:
+        """All layers, the last without activation."""
+        for layer in self.layers[:-1]:  # type: ignore[union-attr]
+            x = torch.relu(layer(x))
+        return self.layers[-1](x)
