@@ -1,0 +1,215 @@
+"""DETR: a set of learned queries questions a picture, and each answer is an object or nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sleuth.backbones.resnet import ResNet, feature_mask
+from sleuth.heads.detection import BoxHead, ClassHead
+from sleuth.nn.attention import MultiHeadAttention, padding_mask
+from sleuth.nn.feedforward import Activation
+from sleuth.nn.layers import DecoderLayer, EncoderLayer
+from sleuth.nn.positions import LearnedPositions2d, SinePositions2d
+from sleuth.nn.stacks import Decoder, Encoder
+from sleuth.queries.learned import LearnedQueries
+from sleuth.types import ImageBatch, Memory, SetPrediction
+
+_ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+
+
+@dataclass(frozen=True)
+class DetrConfig:
+    """The numbers of a DETR.
+
+    Args:
+        backbone: resnet10, resnet18, resnet34, resnet50 or resnet101.
+        num_classes: classes without no-object; 91 for COCO's own ids.
+        num_queries: the most objects in a picture.
+        dim: embedding size of the transformer; a multiple of 4 and of num_heads.
+        num_heads: attention heads.
+        encoder_layers: layers of the encoder.
+        decoder_layers: layers of the decoder, each of them supervised.
+        feedforward_dim: hidden size of the feed-forward networks.
+        dropout: in the transformer, while training.
+        activation: relu, gelu or silu.
+        pre_norm: normalise before attention rather than after.
+        positions: sine or learned.
+        dilation: DC5, twice the feature resolution from a dilated last stage.
+        frozen_norm: frozen batch norm in the backbone (published weights); False trains it (from scratch).
+        backbone_stages: how many of the four stages are used; 4 in the paper.
+        backbone_width: channels of the first stage; 64 in the paper.
+        spread_queries: start the queries at places spread over the picture, and cross-attention looking there.
+        supervise_encoder: while training, read the heads on the memory tokens as well.
+    """
+
+    backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    num_classes: int = 91
+    num_queries: int = 100
+    dim: int = 256
+    num_heads: int = 8
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    feedforward_dim: int = 2048
+    dropout: float = 0.1
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    pre_norm: bool = False
+    positions: Literal["sine", "learned"] = "sine"
+    dilation: bool = False
+    frozen_norm: bool = True
+    backbone_stages: int = 4
+    backbone_width: int = 64
+    spread_queries: bool = False
+    supervise_encoder: bool = False
+
+
+class Detr(nn.Module):
+    """Backbone, encoder, object queries, decoder, heads.
+
+    Args: the parts, ready made; `build_detr` makes them from a `DetrConfig`.
+
+    Source: Carion et al. 2020, "End-to-End Object Detection with Transformers".
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: ResNet,
+        input_proj: nn.Conv2d,
+        positions: SinePositions2d | LearnedPositions2d,
+        encoder: Encoder,
+        queries: LearnedQueries,
+        decoder: Decoder,
+        class_head: ClassHead,
+        box_head: BoxHead,
+        supervise_encoder: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.input_proj = input_proj
+        self.positions = positions
+        self.encoder = encoder
+        self.queries = queries
+        self.decoder = decoder
+        self.class_head = class_head
+        self.box_head = box_head
+        self.supervise_encoder = supervise_encoder
+
+    def forward(self, images: ImageBatch) -> SetPrediction:
+        """Find the objects of each picture: memory, queries, states, heads."""
+        memory = self.encode(images)
+        queries = self.queries(memory)
+        states = self.decoder(
+            queries.content,
+            memory.tokens,
+            query_pos=queries.pos,
+            memory_pos=memory.pos,
+            attend_memory=None if memory.valid is None else padding_mask(memory.valid),
+        )
+        look_at_memory = self.supervise_encoder and self.training
+        return SetPrediction(
+            logits=self.class_head(states),
+            boxes_cxcywh=self.box_head(states),
+            memory=memory,
+            memory_logits=self.class_head(memory.tokens) if look_at_memory else None,
+            memory_boxes_cxcywh=self.box_head(memory.tokens) if look_at_memory else None,
+        )
+
+    def encode(self, images: ImageBatch) -> Memory:
+        """The picture as a sequence of tokens that have looked at each other."""
+        features = self.backbone(images.pixels)
+        grid_hw = (features.shape[-2], features.shape[-1])
+        valid = feature_mask(images.valid, grid_hw)
+        pos = self.positions(valid).flatten(1, 2).to(features.dtype)
+        tokens = self.input_proj(features).flatten(2).transpose(1, 2)
+        # Without padding there is nothing to hide, and attention without a mask is faster.
+        token_valid = None if bool(valid.all()) else valid.flatten(1)
+        tokens = self.encoder(tokens, pos, None if token_valid is None else padding_mask(token_valid))
+        return Memory(tokens=tokens, pos=pos, valid=token_valid, grids_hw=(grid_hw,))
+
+
+def build_detr(config: DetrConfig) -> Detr:
+    """A DETR with fresh weights.
+
+    Raises:
+        ValueError: sizes that do not fit each other.
+    """
+    dim, activation = config.dim, _ACTIVATIONS[config.activation]
+
+    def encoder_layer() -> EncoderLayer:
+        return EncoderLayer(
+            dim=dim,
+            num_heads=config.num_heads,
+            feedforward_dim=config.feedforward_dim,
+            dropout=config.dropout,
+            activation=activation,
+            pre_norm=config.pre_norm,
+        )
+
+    def decoder_layer() -> DecoderLayer:
+        return DecoderLayer(
+            dim=dim,
+            num_heads=config.num_heads,
+            feedforward_dim=config.feedforward_dim,
+            dropout=config.dropout,
+            activation=activation,
+            pre_norm=config.pre_norm,
+        )
+
+    backbone = ResNet(
+        name=config.backbone,
+        frozen_norm=config.frozen_norm,
+        dilate_last=config.dilation,
+        num_stages=config.backbone_stages,
+        width=config.backbone_width,
+    )
+    model = Detr(
+        backbone=backbone,
+        input_proj=nn.Conv2d(backbone.channels, dim, kernel_size=1),
+        positions=SinePositions2d(dim=dim) if config.positions == "sine" else LearnedPositions2d(dim=dim),
+        encoder=Encoder(
+            [encoder_layer() for _ in range(config.encoder_layers)],
+            norm=nn.LayerNorm(dim) if config.pre_norm else None,
+        ),
+        queries=LearnedQueries(num_queries=config.num_queries, dim=dim),
+        decoder=Decoder([decoder_layer() for _ in range(config.decoder_layers)], norm=nn.LayerNorm(dim)),
+        class_head=ClassHead(dim=dim, num_classes=config.num_classes),
+        box_head=BoxHead(dim=dim),
+        supervise_encoder=config.supervise_encoder,
+    )
+    _each_linear(model.encoder, nn.init.xavier_uniform_)
+    _each_linear(model.decoder, nn.init.xavier_uniform_)
+    if config.spread_queries:
+        model.queries.spread()
+        for layer in model.decoder.layers:
+            _look_where_you_stand(layer.cross_attention)  # type: ignore[arg-type]
+    return model
+
+
+def _each_linear(part: nn.Module, init: Callable[[torch.Tensor], object]) -> None:
+    for module in part.modules():
+        if isinstance(module, nn.Linear):
+            init(module.weight)
+
+
+def _look_where_you_stand(attention: MultiHeadAttention, *, gain: float = 2.0) -> None:
+    """Start cross-attention as a comparison of positions, so that a query looks around the place it stands on.
+
+    Queries and keys go through one and the same projection: it deals the sine and cosine pairs out over the heads
+    (each head then compares x and y alike) and leaves out wavelengths too long to tell places of a picture apart.
+    """
+    dim = attention.q_proj.in_features
+    axis = dim // 2
+    channel = torch.arange(dim)
+    pair = channel // 2
+    wavelength = 10_000 ** (2 * torch.div(channel % axis, 2, rounding_mode="floor") / axis)
+    to = (pair % attention.num_heads) * attention.head_dim + (pair // attention.num_heads) * 2 + channel % 2
+    deal = torch.zeros(dim, dim)
+    deal[to, channel] = gain * (wavelength < 8).float()
+    with torch.no_grad():
+        for projection in (attention.q_proj, attention.k_proj):
+            projection.weight.copy_(deal)
+            projection.bias.zero_()

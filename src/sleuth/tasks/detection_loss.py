@@ -1,0 +1,199 @@
+"""DETR's set loss: every supervised stage is matched afresh, and pays for classes and boxes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sleuth.losses.boxes import giou_loss, l1_loss
+from sleuth.losses.classification import weighted_cross_entropy
+from sleuth.matching.costs import CostWeights, PaddedTargets, pad_targets
+from sleuth.matching.dense import dense_match
+from sleuth.matching.hungarian import Match, hungarian_match
+from sleuth.types import SetPrediction, Target
+
+
+@dataclass(frozen=True)
+class DetectionLossConfig:
+    """Weights of the set loss and of the matching cost.
+
+    Args:
+        class_weight: of the cross-entropy.
+        l1_weight: of the L1 loss on boxes.
+        giou_weight: of the GIoU loss.
+        no_object_weight: of queries that match nothing, in the cross-entropy.
+        auxiliary: supervise every decoder layer rather than the last alone.
+        encoder_weight: of the same losses on memory tokens (`DetrConfig.supervise_encoder`); 0 leaves them out.
+        match_class: weight of the class term in the matching cost.
+        match_l1: of the L1 term.
+        match_giou: of the GIoU term.
+
+    Source: Carion et al. 2020, appendix A.4.
+    """
+
+    class_weight: float = 1.0
+    l1_weight: float = 5.0
+    giou_weight: float = 2.0
+    no_object_weight: float = 0.1
+    auxiliary: bool = True
+    encoder_weight: float = 1.0
+    match_class: float = 1.0
+    match_l1: float = 5.0
+    match_giou: float = 2.0
+
+
+@dataclass(frozen=True)
+class SupervisedStage:
+    """One set of predictions that pays: a decoder layer, or the memory tokens.
+
+    Args:
+        name: suffix of its loss names; empty for the last layer.
+        logits: its class logits.
+        boxes_cxcywh: its boxes.
+        match: which predictions answer for which objects.
+        match_weight: weight of each pair, or None for one each.
+        rest_weight: weight of each unmatched prediction in the class loss; 0 on padding.
+        scale: weight of the whole stage in the total.
+    """
+
+    name: str
+    logits: Float[Tensor, "batch queries classes"]
+    boxes_cxcywh: Float[Tensor, "batch queries 4"]
+    match: Match
+    match_weight: Float[Tensor, " matches"] | None
+    rest_weight: Float[Tensor, "batch queries"]
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class LossReport:
+    """The total to descend, and its unweighted parts by name.
+
+    Args:
+        total: weighted sum of the parts.
+        parts: ``class``, ``l1`` and ``giou``, with ``_0``, ``_1``, ... for earlier layers and ``_memory`` for tokens.
+        matches: the assignment of each decoder layer, first to last.
+    """
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+    matches: list[Match]
+
+
+class DetectionLoss(nn.Module):
+    """The set loss; holds numbers only."""
+
+    def __init__(self, config: DetectionLossConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.costs = CostWeights(classes=config.match_class, l1=config.match_l1, giou=config.match_giou)
+
+    def counts(self, targets: Sequence[Target], num_queries: int) -> Float[Tensor, "2"]:
+        """What the losses are divided by: number of boxes, and total class weight.
+
+        Average it over processes (and over accumulated batches) and pass it to `forward`: then several small batches
+        have the loss and gradient of one large batch.
+        """
+        boxes = sum(len(target.labels) for target in targets)
+        matched = sum(min(len(target.labels), num_queries) for target in targets)
+        rest = len(targets) * num_queries - matched
+        return torch.tensor([boxes, matched + self.config.no_object_weight * rest], dtype=torch.float32)
+
+    def forward(
+        self,
+        prediction: SetPrediction,
+        targets: Sequence[Target],
+        counts: Float[Tensor, "2"] | None = None,
+    ) -> LossReport:
+        """Match every stage and add up what it pays.
+
+        Args:
+            prediction: of the model in training mode.
+            targets: one for each picture.
+            counts: as from `counts`, averaged over processes; None where there is one process and one batch.
+        """
+        device = prediction.logits.device
+        if counts is None:
+            counts = self.counts(targets, prediction.logits.shape[2])
+        boxes, class_weight = counts.to(device).clamp(min=1e-6).unbind()
+        boxes = boxes.clamp(min=1)
+        padded = pad_targets(targets, device)
+        stages = self.stages(prediction, targets, padded)
+        parts: dict[str, Tensor] = {}
+        total = torch.zeros((), device=device)
+        for stage in stages:
+            paid = self._pay(stage, padded, boxes, class_weight)
+            for (term, value), weight in zip(paid.items(), self._weights(), strict=True):
+                parts[term + stage.name] = value.detach()
+                total = total + stage.scale * weight * value
+        return LossReport(total=total, parts=parts, matches=[s.match for s in stages if s.match_weight is None])
+
+    def stages(
+        self, prediction: SetPrediction, targets: Sequence[Target], padded: PaddedTargets
+    ) -> list[SupervisedStage]:
+        """Every set of predictions that is supervised, with its match."""
+        logits, boxes = prediction.logits, prediction.boxes_cxcywh
+        last = len(logits) - 1
+        if not self.config.auxiliary:
+            logits, boxes = logits[-1:], boxes[-1:]
+        matches = hungarian_match(logits.detach(), boxes.detach(), targets, self.costs)
+        rest = torch.full(logits.shape[1:3], self.config.no_object_weight, device=logits.device)
+        first = last + 1 - len(logits)
+        stages = [
+            SupervisedStage(
+                name="" if layer == last else f"_{layer}",
+                logits=logits[layer - first],
+                boxes_cxcywh=boxes[layer - first],
+                match=matches[layer - first],
+                match_weight=None,
+                rest_weight=rest,
+            )
+            for layer in range(first, last + 1)
+        ]
+        if prediction.memory_logits is not None and self.config.encoder_weight > 0:
+            stages.append(self._memory_stage(prediction, padded))
+        return stages
+
+    def _memory_stage(self, prediction: SetPrediction, padded: PaddedTargets) -> SupervisedStage:
+        memory = prediction.memory
+        assert prediction.memory_logits is not None
+        assert prediction.memory_boxes_cxcywh is not None
+        dense = dense_match(memory, padded)
+        batch, tokens, _ = prediction.memory_logits.shape
+        # All background tokens together weigh what all unmatched queries do.
+        share = self.config.no_object_weight * prediction.logits.shape[2] / tokens
+        rest = torch.full((batch, tokens), share, device=memory.tokens.device)
+        if memory.valid is not None:
+            rest = rest.masked_fill(~memory.valid, 0.0)
+        return SupervisedStage(
+            name="_memory",
+            logits=prediction.memory_logits,
+            boxes_cxcywh=prediction.memory_boxes_cxcywh,
+            match=dense.match,
+            match_weight=dense.weight,
+            rest_weight=rest,
+            scale=self.config.encoder_weight,
+        )
+
+    def _weights(self) -> tuple[float, float, float]:
+        return self.config.class_weight, self.config.l1_weight, self.config.giou_weight
+
+    def _pay(
+        self, stage: SupervisedStage, padded: PaddedTargets, boxes: Tensor, class_weight: Tensor
+    ) -> dict[str, Tensor]:
+        """The three losses of one stage, unweighted."""
+        match, at = stage.match, (stage.match.picture, stage.match.query)
+        wanted = (match.picture, match.target)
+        no_object = stage.logits.shape[-1] - 1
+        labels = torch.full(stage.logits.shape[:2], no_object, dtype=torch.int64, device=stage.logits.device)
+        labels[at] = padded.labels[wanted]
+        weights = stage.rest_weight.clone()
+        weights[at] = torch.ones_like(weights[at]) if stage.match_weight is None else stage.match_weight
+        predicted, true = stage.boxes_cxcywh[at].float(), padded.boxes_cxcywh[wanted]
+        return {
+            "class": weighted_cross_entropy(stage.logits, labels, weights, class_weight),
+            "l1": l1_loss(predicted, true, stage.match_weight) / boxes,
+            "giou": giou_loss(predicted, true, stage.match_weight) / boxes,
+        }
