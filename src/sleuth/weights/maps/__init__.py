@@ -1,0 +1,1 @@
+"""Key maps: one file for each origin, tables as data."""

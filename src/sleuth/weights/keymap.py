@@ -1,0 +1,155 @@
+"""The engine behind weight loading: a table of rules that takes every key of one layout to another, both ways.
+
+A rule names a source and a target pattern with placeholders (``{layer}``) and an operation from a closed set. Loading
+is total: every source key meets exactly one rule, every target is filled exactly once, a drop states its reason.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sleuth.errors import UserError
+
+Op = Literal["identity", "split_qkv", "drop"]
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a key map.
+
+    Args:
+        source: pattern of the foreign key; ``{name}`` stands for a number.
+        target: pattern of our key with the same placeholders; empty for a drop.
+        op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); drop.
+        reason: why a key is dropped, or what is worth knowing.
+    """
+
+    source: str
+    target: str = ""
+    op: Op = "identity"
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.op == "drop" and not self.reason:
+            raise ValueError(f"the drop of {self.source} states no reason")
+        if self.op != "drop":
+            given, wanted = set(_PLACEHOLDER.findall(self.source)), set(_PLACEHOLDER.findall(self.target))
+            if given != wanted - {"qkv"}:
+                raise ValueError(f"{self.source} and {self.target} have different placeholders")
+        if (self.op == "split_qkv") != ("{qkv}" in self.target):
+            raise ValueError(f"{self.target}: a target holds {{qkv}} exactly where the op is split_qkv")
+
+
+QKV = ("q_proj", "k_proj", "v_proj")
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    parts = _PLACEHOLDER.split(text)
+    return re.compile("".join(re.escape(p) if i % 2 == 0 else rf"(?P<{p}>\d+)" for i, p in enumerate(parts)) + r"\Z")
+
+
+class KeyMap:
+    """A table of rules, usable in both directions.
+
+    Args:
+        rules: the table.
+        origin: whose layout the sources are, for messages.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, origin: str) -> None:
+        self.rules = tuple(rules)
+        self.origin = origin
+        self._forward = [(_pattern(rule.source), rule) for rule in self.rules]
+
+    def rule_for(self, key: str) -> tuple[Rule, dict[str, str]]:
+        """The one rule that a source key meets, and what its placeholders stand for.
+
+        Raises:
+            UserError: no rule or more than one fits.
+        """
+        found = [(rule, m.groupdict()) for pattern, rule in self._forward if (m := pattern.match(key))]
+        if len(found) != 1:
+            what = "is unknown" if not found else f"meets {len(found)} rules"
+            raise UserError(f"the key {key!r} {what} in the key map of {self.origin}", mend="check the architecture")
+        return found[0]
+
+    def load(self, source: Mapping[str, Tensor], wanted: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        """Tensors of the foreign layout under our names.
+
+        Args:
+            source: the foreign state dict.
+            wanted: our keys and their shapes.
+
+        Raises:
+            UserError: a key that no rule knows, a target filled twice or not at all, or a shape that differs.
+        """
+        filled: dict[str, Tensor] = {}
+        for key, tensor in source.items():
+            rule, places = self.rule_for(key)
+            for target, value in _apply(rule, places, tensor):
+                if target in filled:
+                    raise UserError(f"{key!r} fills {target!r} a second time", where=self.origin)
+                filled[target] = value
+        if surplus := sorted(filled.keys() - wanted.keys()):
+            raise UserError(f"the model has no {_first(surplus)}", where=self.origin, mend="check the configuration")
+        if missing := sorted(wanted.keys() - filled.keys()):
+            raise UserError(f"no weights for {_first(missing)}", where=self.origin, mend="check the configuration")
+        for key, shape in wanted.items():
+            if filled[key].shape != shape:
+                raise UserError(
+                    f"{key!r} has shape {list(filled[key].shape)}, but the model wants {list(shape)}",
+                    where=self.origin,
+                    mend="check the configuration",
+                )
+        return filled
+
+    def export(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our tensors under the foreign names: the inverse of `load`, without what was dropped.
+
+        Raises:
+            UserError: a key of ours that no rule leads to.
+        """
+        exported: dict[str, Tensor] = {}
+        stacked: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in ours.items():
+            rule, places = self._rule_to(key)
+            source = rule.source.format(**places)
+            if rule.op == "split_qkv":
+                stacked.setdefault(source, {})[places["qkv"]] = tensor
+            else:
+                exported[source] = tensor
+        for source, parts in stacked.items():
+            exported[source] = torch.cat([parts[name] for name in QKV])
+        return exported
+
+    def _rule_to(self, key: str) -> tuple[Rule, dict[str, str]]:
+        found = []
+        for rule in self.rules:
+            if rule.op == "drop":
+                continue
+            for part in QKV if rule.op == "split_qkv" else ("",):
+                match = _pattern(rule.target.replace("{qkv}", part)).match(key)
+                if match:
+                    found.append((rule, {**match.groupdict(), "qkv": part}))
+        if len(found) != 1:
+            raise UserError(f"{len(found)} rules lead to {key!r} in the key map of {self.origin}")
+        return found[0]
+
+
+def _apply(rule: Rule, places: dict[str, str], tensor: Tensor) -> list[tuple[str, Tensor]]:
+    if rule.op == "drop":
+        return []
+    if rule.op == "split_qkv":
+        parts = tensor.chunk(3, dim=0)
+        return [(rule.target.format(qkv=name, **places), part) for name, part in zip(QKV, parts, strict=True)]
+    return [(rule.target.format(**places), tensor)]
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    return f"{keys[0]!r}{more}"
