@@ -1,6 +1,7 @@
 """Position-wise networks: the transformer's feed-forward part and the plain multi-layer perceptron of the heads."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -41,10 +42,10 @@ class MLP(nn.Module):
     def __init__(self, *, in_dim: int, hidden_dim: int, out_dim: int, num_layers: int) -> None:
         super().__init__()
         sizes = [in_dim, *[hidden_dim] * (num_layers - 1), out_dim]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Float[Tensor, "*shape in_dim"]) -> Float[Tensor, "*shape out_dim"]:
         """All layers, the last without activation."""
-        for layer in self.layers[:-1]:  # type: ignore[union-attr]
+        for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         return self.layers[-1](x)

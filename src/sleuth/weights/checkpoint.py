@@ -1,0 +1,209 @@
+"""One file is one model: safetensors with a card that says what the weights belong to. Never pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sleuth.errors import UserError
+from sleuth.files import atomic_write
+from sleuth.models.detr import Detr, DetrConfig, build_detr
+from sleuth.tasks.detection import Preprocess
+
+_KEY = "sleuth"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model's weights belong to.
+
+    Args:
+        architecture: which family; ``detr``.
+        config: the numbers of the model, as in `DetrConfig`.
+        names: class names, by contiguous label.
+        category_ids: original category id of each label.
+        preprocess: how pictures become input, as in `Preprocess`.
+        notes: whatever is worth keeping: recipe, scores, licence.
+    """
+
+    architecture: str
+    config: dict[str, Any]
+    names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    preprocess: dict[str, Any]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with its weights and its card, in evaluation mode."""
+
+    model: Detr
+    card: ModelCard
+
+    @property
+    def config(self) -> DetrConfig:
+        """The numbers of the model."""
+        return DetrConfig(**self.card.config)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures become input."""
+        return preprocess_from(self.card.preprocess)
+
+
+def preprocess_from(values: Mapping[str, Any]) -> Preprocess:
+    """A `Preprocess` from plain JSON values."""
+    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return Preprocess(**plain)
+
+
+def detr_card(
+    config: DetrConfig,
+    *,
+    names: tuple[str, ...],
+    category_ids: tuple[int, ...],
+    preprocess: Preprocess,
+    notes: dict[str, Any] | None = None,
+) -> ModelCard:
+    """The card of a DETR.
+
+    Raises:
+        ValueError: the names do not fit the number of classes.
+    """
+    if len(names) != config.num_classes or len(category_ids) != config.num_classes:
+        raise ValueError(f"{config.num_classes} classes, but {len(names)} names and {len(category_ids)} category ids")
+    return ModelCard("detr", asdict(config), names, category_ids, asdict(preprocess), notes or {})
+
+
+def save_model(path: Path, model: torch.nn.Module, card: ModelCard, *, dtype: torch.dtype | None = None) -> None:
+    """Write a model atomically.
+
+    Args:
+        path: a ``.safetensors`` file.
+        model: whose state dict to write.
+        card: what it belongs to.
+        dtype: store floating-point weights in this type (half halves the file); None keeps them.
+
+    Raises:
+        UserError: the file cannot be written; a former file of that name stays as it was.
+    """
+    save_tensors(path, _stored(model.state_dict(), dtype), {_KEY: json.dumps(asdict(card))})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors and metadata as safetensors, atomically."""
+    path = Path(path)
+    with atomic_write(path) as temporary:
+        try:
+            save_file(dict(tensors), temporary, metadata=metadata)
+        except SafetensorError as error:
+            # The library wraps the system's error in its own; the number in it tells what happened.
+            code = _os_error_number(str(error))
+            if code is None:
+                raise
+            raise OSError(code, str(error)) from error
+
+
+def _os_error_number(message: str) -> int | None:
+    marker = "os error "
+    if marker not in message:
+        return None
+    digits = message.split(marker, 1)[1].split(")", 1)[0]
+    return int(digits) if digits.isdigit() else None
+
+
+def _stored(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+    def cast(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.detach().cpu().contiguous()
+        return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+    return {key: cast(tensor) for key, tensor in state.items()}
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file.
+
+    Raises:
+        UserError: the file is missing, unreadable, cut off or no safetensors file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError("no such file", where=path, mend="check the path, or see `sleuth models` for known names")
+    if path.is_dir():
+        raise UserError("this is a folder, not a .safetensors file", where=path, mend="name the file inside it")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except PermissionError as error:
+        raise UserError("no permission to read", where=path, mend="change its permissions") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"not a readable safetensors file ({error})", where=path, mend="copy it again, or train a new one"
+        ) from error
+
+
+def read_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
+    """The card in a file's metadata.
+
+    Raises:
+        UserError: there is none, or it is not one of ours.
+    """
+    if _KEY not in metadata:
+        raise UserError("these weights carry no Sleuth card", where=path, mend="use a file that `sleuth train` wrote")
+    try:
+        values = json.loads(metadata[_KEY])
+        card = ModelCard(**values)
+    except (json.JSONDecodeError, TypeError) as error:
+        raise UserError(f"the card is not readable ({error})", where=path, mend="train or export it again") from error
+    return ModelCard(
+        card.architecture, card.config, tuple(card.names), tuple(card.category_ids), card.preprocess, card.notes
+    )
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Build the model that a file's card describes and fill it with the file's weights.
+
+    Raises:
+        UserError: missing or broken file, unknown architecture or option, weights of another model.
+    """
+    path = Path(path)
+    tensors, metadata = read_tensors(path)
+    card = read_card(path, metadata)
+    if card.architecture != "detr":
+        raise UserError(f"unknown architecture {card.architecture!r}", where=path, mend="this version knows: detr")
+    known = {f.name for f in fields(DetrConfig)}
+    if unknown := sorted(card.config.keys() - known):
+        raise UserError(f"unknown option {unknown[0]!r} in the card", where=path, mend="update Sleuth")
+    model = build_detr(DetrConfig(**card.config))
+    fill(model, tensors, path)
+    return LoadedModel(model.eval(), card)
+
+
+def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], where: Path) -> None:
+    """Load a state dict of our own layout, completely or not at all.
+
+    Raises:
+        UserError: a tensor is missing, surplus, of another shape, or holds a value that is not finite.
+    """
+    wanted = model.state_dict()
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise UserError(f"weights of another model: {missing[0]!r} is missing", where=where, mend="name its own config")
+    if surplus := sorted(tensors.keys() - wanted.keys()):
+        raise UserError(f"weights of another model: {surplus[0]!r} is unknown", where=where, mend="name its own config")
+    for key, tensor in wanted.items():
+        found = tensors[key]
+        if found.shape != tensor.shape:
+            raise UserError(
+                f"weights of another model: {key!r} has shape {list(found.shape)}, not {list(tensor.shape)}",
+                where=where,
+                mend="name its own config",
+            )
+        if found.is_floating_point() and not bool(found.isfinite().all()):
+            raise UserError(f"{key!r} holds values that are not finite", where=where, mend="use an earlier checkpoint")
+    model.load_state_dict({key: tensors[key].to(tensor.dtype) for key, tensor in wanted.items()})
