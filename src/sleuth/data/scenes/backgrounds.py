@@ -60,7 +60,8 @@ def _window(tile: np.ndarray, size_hw: tuple[int, int], dice: Dice) -> np.ndarra
     if max(size_hw) > _TILE:
         repeats = -(-(max(size_hw) + _TILE) // (2 * _TILE))
         tile = np.tile(tile, (repeats, repeats) + (1,) * (tile.ndim - 2))
-    return tile[top : top + size_hw[0], left : left + size_hw[1]]
+    window: np.ndarray = tile[top : top + size_hw[0], left : left + size_hw[1]]
+    return window
 
 
 def add_grain(pixels: np.ndarray, dice: Dice) -> None:
@@ -81,7 +82,8 @@ def _gradient(size_hw: tuple[int, int], dice: Dice) -> np.ndarray:
         columns = columns[::-1]
     if dice.chance(0.5):
         rows = rows[::-1]
-    return (columns + rows[:, None]).astype(np.uint8)
+    levels: np.ndarray = (columns + rows[:, None]).astype(np.uint8)
+    return levels
 
 
 def _clouds(size_hw: tuple[int, int], dice: Dice) -> np.ndarray:
@@ -101,7 +103,8 @@ def _stripes(size_hw: tuple[int, int], dice: Dice) -> np.ndarray:
     scale = 256 / (period * (1 + 0.4 * slant * slant))
     columns = (_ramp(width, along * scale) + np.float32(dice.uniform(0, 256))).astype(np.int32).astype(np.uint8)
     rows = _ramp(height, across * scale).astype(np.int32).astype(np.uint8)
-    return _wave()[columns + rows[:, None]]
+    levels: np.ndarray = _wave()[columns + rows[:, None]]
+    return levels
 
 
 @cache
@@ -116,7 +119,8 @@ def _checks(size_hw: tuple[int, int], dice: Dice) -> np.ndarray:
     period = dice.integer(6, 16)
     columns = ((np.arange(width) + dice.integer(0, 31)) // period % 2 * (_LEVELS - 1)).astype(np.uint8)
     rows = ((np.arange(height) + dice.integer(0, 31)) // period % 2 * (_LEVELS - 1)).astype(np.uint8)
-    return columns ^ rows[:, None]
+    levels: np.ndarray = columns ^ rows[:, None]
+    return levels
 
 
 def _dots(size_hw: tuple[int, int], dice: Dice) -> np.ndarray:

@@ -6,11 +6,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from sleuth.data.scenes.backgrounds import Background, add_grain, paint_background
+from sleuth.data.scenes.classes import NAMES, draw_glyph
 from sleuth.data.scenes.config import SceneConfig
 from sleuth.data.scenes.dice import Dice
-from sleuth.data.scenes.glyphs import NAMES, Glyph, Split, clutter_glyphs, draw_glyph
+from sleuth.data.scenes.glyphs import Glyph, Split
 from sleuth.data.scenes.palette import Colour, visible_colour
-from sleuth.data.scenes.stamps import Stamp, clipped, make_stamp, paint
+from sleuth.data.scenes.shapes import clutter_glyphs
+from sleuth.data.scenes.stamps import Stamp, cast_shadow, clipped, make_stamp, paint
 
 _TRIES = 14
 
@@ -54,7 +56,7 @@ class Composition:
         pixels: the picture; the fourth channel is unused.
         object_at: 0 on background, k + 1 where the object ``placements[k]`` is seen.
         placements: the objects, from back to front.
-        background: the regions behind them; its pixels hold background and clutter without grain only if kept.
+        background: the regions behind them.
     """
 
     pixels: UInt8[np.ndarray, "height width 4"]
@@ -90,6 +92,14 @@ class _Layout:
             if self._take(stamp, left, top, met):
                 return left, top
         return None
+
+    def met(self, left: int, top: int) -> list[int]:
+        """Numbers of the earlier objects whose stamps meet the newest one, which lies at (left, top)."""
+        _, _, right, bottom = self.boxes[-1]
+        earlier = enumerate(self.boxes[:-1])
+        return [
+            number for number, box in earlier if left < box[2] and box[0] < right and top < box[3] and box[1] < bottom
+        ]
 
     def _take(self, stamp: Stamp, left: int, top: int, met: bool) -> bool:
         """Put the stamp on top here if every object stays visible enough."""
@@ -130,7 +140,7 @@ def _scatter_clutter(pixels: np.ndarray, config: SceneConfig, dice: Dice) -> Non
         left, top = dice.integer(-8, width - 8), dice.integer(-8, height - 8)
         behind = _colour_behind(pixels, stamp, left, top)
         _, colour = visible_colour(behind, dice)
-        paint(pixels, stamp, left, top, colour, strength=dice.integer(36, 92))
+        paint(pixels, stamp, left, top, colour, strength=dice.integer(30, 70))
 
 
 def compose(split: Split, config: SceneConfig, dice: Dice) -> Composition:
@@ -141,7 +151,8 @@ def compose(split: Split, config: SceneConfig, dice: Dice) -> Composition:
         _scatter_clutter(pixels, config, dice)
     layout = _Layout(config)
     largest = max(config.min_size, min(config.max_size, 3 * min(config.size_hw) // 4))
-    placements = []
+    sun = dice.integer(-1, 1)
+    placements: list[Placement] = []
     for _ in range(dice.integer(config.min_objects, config.max_objects)):
         label = dice.integer(0, len(NAMES) - 1)
         glyph = draw_glyph(label, split, dice)
@@ -152,7 +163,10 @@ def compose(split: Split, config: SceneConfig, dice: Dice) -> Composition:
         if place is None:
             continue
         left, top = place
-        name, colour = visible_colour(_colour_behind(pixels, stamp, left, top), dice)
+        touched = [placements[other].colour for other in layout.met(left, top)]
+        name, colour = visible_colour(_colour_behind(pixels, stamp, left, top), dice, touched)
+        reach = 1 + int(size) // 24
+        cast_shadow(pixels, stamp, left + reach * sun, top + reach)
         paint(pixels, stamp, left, top, colour)
         placements.append(Placement(label, glyph, size, degrees, left, top, name, colour, stamp))
     add_grain(pixels, dice)

@@ -1,5 +1,7 @@
 """Colours: named ones for objects, quiet ones for backgrounds, and the contrast between them."""
 
+from collections.abc import Sequence
+
 from sleuth.data.scenes.dice import Dice
 
 Colour = tuple[int, int, int]
@@ -36,7 +38,8 @@ QUIET: tuple[Colour, ...] = (
 
 _NAMES = tuple(COLOURS)
 _VARIATION = 10
-_CONTRAST = 62
+_CONTRAST = 46
+_ENOUGH = 40
 
 
 def brightness(colour: Colour) -> int:
@@ -50,15 +53,30 @@ def vary(colour: Colour, amount: int, dice: Dice) -> Colour:
     return red, green, blue
 
 
-def visible_colour(behind: Colour, dice: Dice) -> tuple[str, Colour]:
-    """A named colour that stands out against what lies behind, by brightness alone.
+def _apart(one: Colour, other: Colour) -> int:
+    """How different two colours of touching objects look: the change of luma, or half the largest of a channel."""
+    channels = max(abs(a - b) for a, b in zip(one, other, strict=True))
+    return max(channels // 2, abs(brightness(one) - brightness(other)))
+
+
+def visible_colour(behind: Colour, dice: Dice, touched: Sequence[Colour] = ()) -> tuple[str, Colour]:
+    """A named colour that stands out.
+
+    Args:
+        behind: what lies behind on average; the colour differs from it in brightness.
+        dice: where the decision comes from.
+        touched: paints of the objects it overlaps; the colour differs from these in brightness or hue.
 
     Returns:
         Its name and the paint.
     """
     level = brightness(behind)
-    tried = dice.sample(6, _NAMES)
-    best = max(tried, key=lambda name: min(abs(brightness(COLOURS[name]) - level), _CONTRAST))
-    if abs(brightness(COLOURS[best]) - level) < _CONTRAST:
-        best = "black" if level > 128 else "white"
+
+    def contrast(name: str) -> int:
+        paint = COLOURS[name]
+        return min(_CONTRAST, abs(brightness(paint) - level), *(_apart(paint, other) for other in touched))
+
+    best = max(dice.sample(6, _NAMES), key=contrast)
+    if contrast(best) < _ENOUGH:
+        best = max(_NAMES, key=contrast)
     return best, vary(COLOURS[best], _VARIATION, dice)

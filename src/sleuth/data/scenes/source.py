@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from sleuth.data.samples import Sample
+from sleuth.data.scenes.classes import NAMES
 from sleuth.data.scenes.compose import Composition, compose, visible_box
 from sleuth.data.scenes.config import SceneConfig
 from sleuth.data.scenes.dice import Dice
-from sleuth.data.scenes.glyphs import NAMES, SPLITS, Split
+from sleuth.data.scenes.glyphs import SPLITS, Split
 from sleuth.errors import UserError
 
 _DEFAULT_COUNT = {"train": 100_000, "val": 500, "test": 500}
