@@ -1,0 +1,129 @@
+"""Opening a data set in any of the known formats, found out from the folder itself or named."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sleuth.data.formats.coco import find_coco, read_coco
+from sleuth.data.formats.voc import find_voc, read_voc
+from sleuth.data.formats.yolo import find_yolo, read_yolo
+from sleuth.data.records import DetectionData
+from sleuth.errors import UserError
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a format is found and read, and what it looks like, in words."""
+
+    find: Callable[[Path], Mapping[str, Any]]
+    read: Callable[[Any, Path | None], DetectionData]
+    looks_like: str
+    suffixes: tuple[str, ...] = ()
+
+
+_FORMATS: Mapping[str, _Format] = {
+    "coco": _Format(find_coco, read_coco, "a JSON file with images, annotations and categories", (".json",)),
+    "voc": _Format(find_voc, read_voc, "XML files in Annotations/ or beside the pictures"),
+    "yolo": _Format(
+        find_yolo, read_yolo, "a data.yaml with names and train, or labels/ with classes.txt", (".yaml", ".yml")
+    ),
+}
+FORMATS = tuple(_FORMATS)
+
+# Names under which people keep the same split.
+_ALIASES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+def open_data(
+    path: Path | str, format: str | None = None, split: str | None = None, images: Path | str | None = None
+) -> DetectionData:
+    """Open one split of a data set.
+
+    Args:
+        path: the data set's folder, or the COCO JSON or YOLO YAML file itself.
+        format: coco, voc or yolo; None finds it out.
+        split: name of the split, such as train, val or test; it may be left out where there is only one.
+        images: the folder of the pictures, where it is not one of the usual ones.
+
+    Raises:
+        UserError: nothing of the kind is there, the split is unknown or not named, or the file cannot be parsed.
+            Faults of single pictures and boxes do not raise: they are in the result's ``faults``.
+    """
+    path = Path(path)
+    name, splits = _find(path, format)
+    chosen = match_split(split, tuple(splits), path)
+    return _FORMATS[name].read(splits[chosen], _picture_folder(images))
+
+
+def available_splits(path: Path | str, format: str | None = None) -> tuple[str, ...]:
+    """Names of the splits of a data set.
+
+    Raises:
+        UserError: there is no data set.
+    """
+    return tuple(_find(Path(path), format)[1])
+
+
+def match_split(split: str | None, splits: tuple[str, ...], path: Path) -> str:
+    """The split that a name means: itself, or the only one known under a like name (val: valid, val2017).
+
+    Raises:
+        UserError: no split or several fit the name, or several are there and none is named.
+    """
+    listed = ", ".join(splits)
+    if split is None:
+        if len(splits) > 1:
+            raise UserError(f"there are several splits: {listed}", where=path, mend="name one with --split")
+        return splits[0]
+    if split in splits:
+        return split
+    stems = next((words for words in _ALIASES.values() if split in words), (split,))
+    like = [name for name in splits if name.lower().rstrip("0123456789") in stems]
+    if len(like) != 1:
+        raise UserError(f"there is no split {split!r}", where=path, mend=f"the splits are: {listed}")
+    return like[0]
+
+
+def _find(path: Path, format: str | None) -> tuple[str, Mapping[str, Any]]:
+    """The format of the data and its splits."""
+    if format is not None and format not in _FORMATS:
+        raise UserError(f"there is no format {format!r}", mend=f"the formats are: {', '.join(_FORMATS)}")
+    if not path.exists():
+        raise UserError("there is no such folder or file", where=path, mend="check the path of the data")
+    if path.is_file():
+        format = format or next((name for name, f in _FORMATS.items() if path.suffix.lower() in f.suffixes), None)
+        if format is None:
+            raise UserError(
+                "this is no data set", where=path, mend="name a folder, a COCO JSON file or a YOLO YAML file"
+            )
+    names = [format] if format is not None else list(_FORMATS)
+    found = {name: splits for name in names if (splits := _FORMATS[name].find(path))}
+    if len(found) > 1:
+        kinds = " and ".join(found)
+        raise UserError(f"this holds data as {kinds}", where=path, mend="name one with --format")
+    if not found:
+        looked = "; ".join(f"{name}: {_FORMATS[name].looks_like}" for name in names)
+        raise UserError("there is no data set here", where=path, mend=f"looked for {looked}")
+    name, splits = next(iter(found.items()))
+    return name, {split: splits[split] for split in sorted(splits, key=_split_order)}
+
+
+def _split_order(split: str) -> tuple[int, str]:
+    """Training first, then validation, then test, then all others by name."""
+    bare = split.lower().rstrip("0123456789")
+    place = next((place for place, words in enumerate(_ALIASES.values()) if bare in words), len(_ALIASES))
+    return place, split
+
+
+def _picture_folder(images: Path | str | None) -> Path | None:
+    if images is None:
+        return None
+    folder = Path(images)
+    if not folder.is_dir():
+        raise UserError("there is no such folder of pictures", where=folder, mend="check --images")
+    return folder

@@ -1,0 +1,64 @@
+"""Pictures in files as a source of training samples."""
+
+import numpy as np
+import torch
+
+from sleuth.data.pictures import read_picture
+from sleuth.data.records import DetectionData, PictureRecord
+from sleuth.data.samples import Sample
+from sleuth.errors import UserError
+
+
+class PictureSource:
+    """Serves the pictures of a data set, decoded, with their boxes; crowds are left out.
+
+    Args:
+        data: one split of a data set.
+    """
+
+    def __init__(self, data: DetectionData) -> None:
+        self.data = data
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+        return self.data.names
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The category id that each label has in the data set's own format."""
+        return self.data.category_ids
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.data)
+
+    def load(self, index: int) -> Sample:
+        """The picture at ``index`` with its objects.
+
+        Raises:
+            UserError: the picture cannot be read, or is of another size than its annotation says.
+        """
+        record = self.data.records[index]
+        image = read_picture(record.path)
+        size_hw = (image.shape[1], image.shape[2])
+        if size_hw != record.size_hw:
+            raise UserError(size_mismatch(record, size_hw), where=record.path, mend="correct the annotation's size")
+        single = ~record.crowd
+        return Sample(
+            image=image,
+            boxes_xyxy_px=torch.from_numpy(record.boxes_xyxy_px[single].astype(np.float32)),
+            labels=torch.from_numpy(record.labels[single]),
+            name=record.name,
+            image_id=record.id,
+            size_hw=size_hw,
+        )
+
+
+def size_mismatch(record: PictureRecord, size_hw: tuple[int, int]) -> str:
+    """What is wrong where a picture's size is not the annotated one, in words."""
+    (height, width), (said_height, said_width) = size_hw, record.size_hw
+    what = f"the picture is {width}x{height} (width x height), its annotation says {said_width}x{said_height}"
+    if (height, width) == (said_width, said_height):
+        what += ", as if it had been annotated before its EXIF rotation"
+    return what
