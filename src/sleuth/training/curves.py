@@ -1,0 +1,63 @@
+"""The curves of a training as one picture, drawn from its metrics."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sleuth.files import atomic_write
+
+_SCORES = ("AP", "AP50", "AP75")
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> None:
+    """Draw losses, scores and learning rate over the steps.
+
+    Args:
+        records: lines of metrics.jsonl: training lines have ``loss``, evaluation lines have ``scores``.
+        path: the PNG to write.
+        title: stands above.
+    """
+    training = [record for record in records if "loss" in record]
+    evaluations = [record for record in records if "scores" in record]
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, scores, rates = figure.subplots(1, 3)
+    _draw_losses(losses, training)
+    _draw_scores(scores, evaluations)
+    steps = [record["step"] for record in training]
+    rates.plot(steps, [record["rate"] for record in training], color="tab:grey")
+    for axes, name in ((losses, "loss"), (scores, "score"), (rates, "learning rate")):
+        axes.set_title(name)
+        axes.set_xlabel("step")
+        axes.grid(visible=True, alpha=0.3)
+    if title:
+        figure.suptitle(title)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=100, format="png")
+
+
+def _draw_losses(axes: Axes, training: Sequence[Mapping[str, Any]]) -> None:
+    steps = [record["step"] for record in training]
+    axes.plot(steps, [record["loss"] for record in training], color="black", label="total")
+    # The answer's own losses; those of earlier layers would only repeat their shape.
+    names = [name for name in (training[-1]["parts"] if training else {}) if "_" not in name]
+    for name in names:
+        axes.plot(steps, [record["parts"].get(name) for record in training], label=name, linewidth=1)
+    if any(record["loss"] > 0 for record in training):
+        axes.set_yscale("log")
+    if training:
+        axes.legend(fontsize="small")
+
+
+def _draw_scores(axes: Axes, evaluations: Sequence[Mapping[str, Any]]) -> None:
+    steps = [record["step"] for record in evaluations]
+    found = list(evaluations[-1]["scores"]) if evaluations else []
+    for name in [name for name in _SCORES if name in found] or found[:3]:
+        axes.plot(steps, [record["scores"].get(name) for record in evaluations], marker=".", label=name)
+    axes.set_ylim(bottom=0)
+    if evaluations:
+        axes.legend(fontsize="small")

@@ -1,0 +1,65 @@
+"""AdamW as DETR uses it: the backbone learns at its own, slower rate."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The ``[optimizer]`` of a recipe.
+
+    Args:
+        rate: full learning rate of everything but the backbone.
+        backbone_rate: full learning rate of the backbone; a tenth of ``rate`` where left out.
+        weight_decay: decoupled weight decay of all parameters.
+        betas: decay of the running mean and of the running square of the gradient.
+        clip: largest norm of the whole gradient; 0 does not clip.
+        batch_size: pictures that one process takes in one pass.
+        accumulate: passes whose gradients are added before one optimiser step.
+    """
+
+    rate: float = 1e-4
+    backbone_rate: float | None = None
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 0.1
+    batch_size: int = 2
+    accumulate: int = 1
+
+
+def named_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, object]]:
+    """Two parameter groups, ``rest`` and ``backbone``; frozen parameters belong to neither.
+
+    A parameter is the backbone's if a part of its qualified name is ``backbone``.
+    """
+    backbone_rate = settings.rate / 10 if settings.backbone_rate is None else settings.backbone_rate
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    rest = [parameter for name, parameter in trained if "backbone" not in name.split(".")]
+    backbone = [parameter for name, parameter in trained if "backbone" in name.split(".")]
+    groups: list[dict[str, object]] = [
+        {"name": "rest", "params": rest, "lr": settings.rate, "full_rate": settings.rate},
+        {"name": "backbone", "params": backbone, "lr": backbone_rate, "full_rate": backbone_rate},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(model: nn.Module, settings: OptimizerSettings, *, fused: bool = True) -> torch.optim.AdamW:
+    """AdamW over the groups of :func:`named_groups`.
+
+    Args:
+        model: what is trained.
+        settings: rates, decay and betas.
+        fused: one kernel for all parameters; not with a gradient scaler (float16), which must unscale first.
+    """
+    groups = named_groups(model, settings)
+    return torch.optim.AdamW(
+        groups, lr=settings.rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=fused
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give each group its share ``factor`` of its own full rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["full_rate"] * factor

@@ -1,0 +1,245 @@
+"""A recipe: one TOML file says everything about one run, and nothing is inherited."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sleuth.data.scenes import SceneConfig
+from sleuth.data.transforms import Augmentation
+from sleuth.errors import UserError
+from sleuth.models.detr import DetrConfig
+from sleuth.tasks.detection import DetectionLossConfig, Preprocess
+from sleuth.training.optimizer import OptimizerSettings
+from sleuth.training.schedule import ScheduleSettings
+from sleuth.training.sections import Table, check_keys, fill, read_toml, set_value, toml_text
+from sleuth.weights.catalog import CATALOG
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The ``[model]`` of a recipe: a name from the catalog, and any field of its config to change.
+
+    Args:
+        name: a model of the catalog, such as ``detr-r50``.
+        weights: a model file to start from; empty starts from fresh weights.
+        backbone_weights: a model file whose backbone to start from; empty starts from fresh weights.
+        freeze_stem: leave the stem and the first stage of the backbone as they are, as the paper does.
+        config: the catalog's config with the recipe's changes; the number of classes comes from the data.
+    """
+
+    name: str = "detr-r50"
+    weights: str = ""
+    backbone_weights: str = ""
+    freeze_stem: bool = False
+    config: DetrConfig = field(default_factory=DetrConfig)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The ``[data]`` of a recipe.
+
+    Args:
+        path: a folder of annotated pictures, or ``scenes`` for the built-in data, which ``[scenes]`` describes.
+        format: ``coco``, ``voc`` or ``yolo``; empty finds it out from the folder.
+        train: the split to train on.
+        val: the split that scores are measured on; empty measures none.
+        train_limit: train on the first so many pictures only; 0 takes all (100,000 scenes).
+        val_limit: measure on the first so many pictures only; 0 takes all (500 scenes).
+    """
+
+    path: str = "scenes"
+    format: str = ""
+    train: str = "train"
+    val: str = "val"
+    train_limit: int = 0
+    val_limit: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.train_limit, self.val_limit) < 0:
+            raise ValueError("limits must not be negative")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The ``[run]`` of a recipe.
+
+    Args:
+        steps: length in optimiser steps; or else
+        epochs: length in passes over the data. Its unit is also that of ``evaluate_every`` and ``drop_at``.
+        seed: of weights, order, augmentation and dropout.
+        precision: of the arithmetic; the mixed ones keep float32 weights.
+        ema_decay: share that the running average of the weights keeps in each step; 0 keeps no average.
+        evaluate_every: how often scores are measured, samples drawn and the best weights kept; 0 only at the end.
+        checkpoint_every: optimiser steps between saved states; 0 saves at evaluations only.
+        log_every: optimiser steps between lines of metrics.jsonl.
+        score: the score that decides which weights are best.
+        workers: processes that prepare data, for each training process.
+        device: where to compute; ``auto`` takes a GPU if there is one.
+        devices: how many processes train together, one on each device.
+        threads: CPU threads of each training process; 0 leaves it to PyTorch.
+        channels_last: keep pictures and convolutions in the layout that is fastest for them.
+        max_bad_steps: stop after so many steps in a row without a finite loss.
+        tensorboard: write curves for TensorBoard as well.
+    """
+
+    steps: int = 0
+    epochs: int = 0
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    ema_decay: float = 0.0
+    evaluate_every: int = 0
+    checkpoint_every: int = 500
+    log_every: int = 10
+    score: str = "AP"
+    workers: int = 1
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    threads: int = 0
+    channels_last: bool = True
+    max_bad_steps: int = 10
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.steps > 0) == (self.epochs > 0):
+            raise ValueError("needs either steps or epochs, above 0")
+        for name in ("devices", "log_every", "max_bad_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("evaluate_every", "checkpoint_every", "workers", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError("ema_decay must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run as values: each attribute is a section of the file."""
+
+    model: ModelSettings
+    data: DataSettings
+    scenes: SceneConfig
+    preprocess: Preprocess
+    augmentation: Augmentation
+    loss: DetectionLossConfig
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    run: RunSettings
+
+    def tables(self) -> dict[str, Table]:
+        """The resolved recipe as plain tables, every key written out."""
+        tables = {section.name: _plain(getattr(self, section.name)) for section in dataclasses.fields(self)}
+        config = tables["model"].pop("config")
+        del config["num_classes"]
+        return tables | {"model": tables["model"] | config}
+
+    def text(self) -> str:
+        """The resolved recipe as TOML; reading it gives the same recipe."""
+        return toml_text(self.tables())
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``section.key=value`` overrides.
+
+    Raises:
+        UserError: no such file, not TOML, an unknown key or section (named with the nearest), or a wrong value.
+    """
+    tables = read_toml(path)
+    for override in overrides:
+        set_value(tables, override)
+    return recipe_from_tables(tables, where=path)
+
+
+def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
+    """A recipe from its tables, each checked against the settings that it fills.
+
+    Raises:
+        UserError: as for :func:`load_recipe`.
+    """
+    check_keys(tables, [section.name for section in dataclasses.fields(Recipe)], what="section", where=where)
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise UserError(f"{name} is not a section", where=where, mend=f"write [{name}] and its keys below")
+
+    def section(name: str) -> Table:
+        return dict(tables.get(name, {}))
+
+    model = _model(section("model"), where)
+    preprocess = _plain(CATALOG[model.name].preprocess) | section("preprocess")
+    return Recipe(
+        model=model,
+        data=fill(DataSettings, section("data"), section="data", where=where),
+        scenes=fill(SceneConfig, section("scenes"), section="scenes", where=where),
+        preprocess=fill(Preprocess, preprocess, section="preprocess", where=where),
+        augmentation=_augmentation(section("augmentation"), where),
+        loss=fill(DetectionLossConfig, section("loss"), section="loss", where=where),
+        optimizer=fill(OptimizerSettings, section("optimizer"), section="optimizer", where=where),
+        schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
+        run=fill(RunSettings, section("run"), section="run", where=where),
+    )
+
+
+_MODEL_KEYS = ("name", "weights", "backbone_weights", "freeze_stem")
+
+# Changing these on resuming changes nothing that is learned.
+_HARMLESS = {
+    "run.checkpoint_every",
+    "run.devices",
+    "run.log_every",
+    "run.max_bad_steps",
+    "run.tensorboard",
+    "run.threads",
+    "run.workers",
+}
+
+
+def differences(before: Mapping[str, Table], now: Mapping[str, Table]) -> dict[str, tuple[Any, Any]]:
+    """Keys that make two resolved recipes different trainings, with both values.
+
+    A run whose schedule does not depend on its length may be made longer.
+    """
+    names = [f"{section}.{key}" for section, table in {**before, **now}.items() for key in table]
+    free = _HARMLESS | (set() if now["schedule"]["kind"] == "cosine" else {"run.steps", "run.epochs"})
+    changed = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        values = before.get(section, {}).get(key), now.get(section, {}).get(key)
+        if name not in free and values[0] != values[1]:
+            changed[name] = values
+    return changed
+
+
+def _model(table: Table, where: object) -> ModelSettings:
+    own: Table = {key: table.pop(key) for key in _MODEL_KEYS if key in table}
+    settings = fill(ModelSettings, own, section="model", where=where)
+    check_keys([settings.name], CATALOG, what="model", where=where)
+    base = CATALOG[settings.name].config
+    if "num_classes" in table:
+        raise UserError(
+            "model.num_classes is not set in a recipe", where=where, mend="it comes from the data: remove it"
+        )
+    valid = [field.name for field in dataclasses.fields(base) if field.name != "num_classes"]
+    check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
+    changes = fill(type(base), table, section="model", where=where)
+    config = dataclasses.replace(base, **{key: getattr(changes, key) for key in table})
+    return dataclasses.replace(settings, config=config)
+
+
+def _augmentation(table: Table, where: object) -> Augmentation:
+    # `scale` is short for the paper's augmentation in proportion to another size.
+    scale = table.pop("scale", None)
+    if scale is None:
+        return fill(Augmentation, table, section="augmentation", where=where)
+    if type(scale) is not int or scale < 1:
+        raise UserError(f"augmentation.scale = {scale} is not a size in pixels", where=where, mend="such as 256")
+    base = _plain(Augmentation.for_scale(scale))
+    return fill(Augmentation, base | table, section="augmentation", where=where)
+
+
+def _plain(settings: Any) -> Table:
+    """A dataclass as a table of TOML values."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(settings).items()
+    }

@@ -1,0 +1,313 @@
+"""A run under way: the parts that a recipe names, on their devices, and where the run stands."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sleuth.data.samples import SampleSource
+from sleuth.data.stream import Batch, TrainingStream, mix
+from sleuth.errors import UserError
+from sleuth.tasks.detection import DetectionLoss, build_criterion
+from sleuth.training.assemble import build_model, model_card, open_source
+from sleuth.training.checkpoint import (
+    Counters,
+    SavedState,
+    generator_states,
+    load_state,
+    restore_generators,
+    restore_state,
+    save_state,
+)
+from sleuth.training.devices import start_fabric
+from sleuth.training.ema import WeightAverage
+from sleuth.training.environment import describe_environment
+from sleuth.training.meter import Meter
+from sleuth.training.optimizer import build_optimizer
+from sleuth.training.processes import agree, user_errors_of_lost_peers
+from sleuth.training.progress import TrainingProgress
+from sleuth.training.recipe import Recipe, differences
+from sleuth.training.run_folder import RunFolder
+from sleuth.weights.checkpoint import save_model
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is, and where its milestones lie, in optimiser steps.
+
+    Args:
+        total_steps: of the whole run.
+        batches_per_epoch: of one process.
+        accumulate: batches in a step.
+        unit_batches: batches in one unit of the run's length: those of an epoch, or of a step.
+    """
+
+    total_steps: int
+    batches_per_epoch: int
+    accumulate: int
+    unit_batches: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, batches_per_epoch: int) -> "Length":
+        """The length of a recipe over epochs of so many batches."""
+        accumulate = recipe.optimizer.accumulate
+        unit = batches_per_epoch if recipe.run.epochs else accumulate
+        total = recipe.run.steps or max(1, recipe.run.epochs * batches_per_epoch // accumulate)
+        return cls(total, batches_per_epoch, accumulate, unit)
+
+    @property
+    def steps_per_unit(self) -> float:
+        """Optimiser steps in one unit."""
+        return self.unit_batches / self.accumulate
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data that ``step`` steps have taken."""
+        return step * self.accumulate / self.batches_per_epoch
+
+    def place(self, step: int) -> tuple[int, int]:
+        """The epoch and the batch within it that come after ``step`` steps."""
+        return divmod(step * self.accumulate, self.batches_per_epoch)
+
+    def due(self, step: int, every_units: int) -> bool:
+        """Whether step number ``step``, from 1 on, completes another ``every_units`` units, or the run."""
+        if step >= self.total_steps:
+            return True
+        every = every_units * self.unit_batches
+        return every > 0 and step * self.accumulate // every > (step - 1) * self.accumulate // every
+
+
+class Run:
+    """Everything that a training step touches; :func:`open_run` makes it.
+
+    Args:
+        recipe: what to do.
+        fabric: this process's devices and precision.
+        source: pictures to train on.
+        folder: where results go; only the first process writes.
+        console: where words go; quiet in all but the first process.
+        saved: the state to continue from, or None.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        fabric: Fabric,
+        source: SampleSource,
+        folder: RunFolder,
+        console: Console,
+        saved: SavedState | None,
+    ) -> None:
+        self.recipe, self.fabric, self.source, self.folder, self.console = recipe, fabric, source, folder, console
+        torch.manual_seed(recipe.run.seed)
+        self.model = build_model(recipe, source.names).to(fabric.device)
+        if recipe.run.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.criterion: DetectionLoss = build_criterion(recipe.loss)
+        self.optimizer = build_optimizer(self.model, recipe.optimizer, fused=recipe.run.precision != "16-mixed")
+        self.average = WeightAverage(self.model, recipe.run.ema_decay) if recipe.run.ema_decay else None
+        self.network: nn.Module = fabric.strategy.setup_module(self.model)
+        self.stream = TrainingStream(
+            source,
+            recipe.augmentation,
+            batch_size=recipe.optimizer.batch_size,
+            seed=recipe.run.seed,
+            workers=recipe.run.workers,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+            mean=recipe.preprocess.mean,
+            std=recipe.preprocess.std,
+        )
+        self.length = Length.of(recipe, len(self.stream))
+        self.pictures_per_step = recipe.optimizer.batch_size * recipe.optimizer.accumulate * fabric.world_size
+        self.meter = Meter()
+        self.counters = Counters()
+        self._scaler: torch.amp.GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
+        # From here on every process draws its own dropout.
+        torch.manual_seed(mix(recipe.run.seed, fabric.global_rank))
+        if saved is not None:
+            self._restore(saved)
+        self._began = time.perf_counter() - self.counters.seconds
+        self._batches = self._endless()
+        self.progress = TrainingProgress(console, self.length.total_steps, start_step=self.counters.step)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process evaluates, writes and speaks."""
+        return self.fabric.is_global_zero
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in this run, over all starts."""
+        return time.perf_counter() - self._began
+
+    def next_batches(self) -> list[Batch]:
+        """The batches of one step, on this process's device."""
+        device, layout = self.fabric.device, torch.preserve_format
+        if self.recipe.run.channels_last:
+            layout = torch.channels_last
+        batches = []
+        for _ in range(self.recipe.optimizer.accumulate):
+            images, targets = next(self._batches)
+            images = images.to(device)
+            images = replace(images, pixels=images.pixels.contiguous(memory_format=layout))
+            batches.append((images, targets))
+        return batches
+
+    def object_counts(self, batches: Sequence[Batch]) -> Float[Tensor, "2"]:
+        """What losses are divided by, averaged over the step's batches and over all processes.
+
+        With it, several processes or accumulated batches have the loss and gradient of one large batch.
+        """
+        queries = self.recipe.model.config.num_queries
+        counts = torch.stack([self.criterion.counts(targets, queries) for _, targets in batches]).mean(0)
+        if self.fabric.world_size == 1:
+            return counts
+        return self.fabric.all_reduce(counts.to(self.fabric.device), reduce_op="mean")
+
+    def gradient_sync(self, enabled: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients between processes in the last pass of a step only."""
+        if enabled or not isinstance(self.network, DistributedDataParallel):
+            return nullcontext()
+        return self.network.no_sync()
+
+    def clip_gradients(self) -> Float[Tensor, ""]:
+        """Scale the gradient down to the recipe's largest norm; its norm before."""
+        largest = self.recipe.optimizer.clip or math.inf
+        return self.fabric.strategy.clip_gradients_norm(
+            self.network, self.optimizer, max_norm=largest, error_if_nonfinite=False
+        )
+
+    def everywhere(
+        self, losses: Float[Tensor, " losses"], norm: Float[Tensor, ""], stopping: bool
+    ) -> tuple[Float[Tensor, " losses"], float, bool, bool]:
+        """What all processes make of a step, with one wait for the device.
+
+        Returns:
+            Losses averaged over processes, the gradient's norm, whether both are finite, whether anyone asked to stop.
+        """
+        flags = torch.stack([losses[0], norm.to(losses.dtype), losses.new_tensor(float(stopping))])
+        if self.fabric.world_size > 1:
+            both: Tensor = self.fabric.all_reduce(torch.cat([losses, flags]), reduce_op="mean")
+            losses, flags = both[:-3], both[-3:]
+        total, norm_now, stop = flags.tolist()
+        # In float16 an overflowing gradient is everyday: the scaler skips that step and scales less.
+        finite = math.isfinite(total) and (math.isfinite(norm_now) or self._scaler is not None)
+        return losses, norm_now, finite, stop > 0
+
+    def apply_gradients(self) -> None:
+        """Change the weights, and their average."""
+        self.fabric.strategy.optimizer_step(self.optimizer)
+        if self.average is not None:
+            self.average.update()
+
+    def refuse_gradients(self) -> None:
+        """Leave the weights as they are."""
+        if self._scaler is not None:
+            self._scaler.update()
+
+    def save(self) -> None:
+        """Save the state to resume from."""
+        states = generator_states(self.fabric.global_rank, self.fabric.device)
+        generators: dict[str, Tensor] = {}
+        for part in self._gathered(states):
+            generators |= part
+        self.counters = replace(self.counters, seconds=self.seconds)
+        if self.is_main:
+            save_state(
+                self.folder.state,
+                counters=self.counters,
+                recipe=self.recipe.tables(),
+                model=self.model,
+                optimizer=self.optimizer,
+                average=self.average,
+                generators=generators,
+                scaler={} if self._scaler is None else self._scaler.state_dict(),
+                processes=self.fabric.world_size,
+            )
+            self.folder.draw()
+
+    def save_model(self, path: Path, **notes: object) -> None:
+        """Save the model as it is now for evaluation and prediction."""
+        save_model(path, self.model, model_card(self.recipe, self.source, step=self.counters.step, **notes))
+
+    def _gathered(self, value: Any) -> list[Any]:
+        if self.fabric.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def gather_names(self, names: list[str]) -> list[str]:
+        """Names from all processes."""
+        return [name for part in self._gathered(names) for name in part]
+
+    def _endless(self) -> Iterator[Batch]:
+        epoch, batch = self.length.place(self.counters.step)
+        while True:
+            yield from self.stream.epoch(epoch, batch)
+            epoch, batch = epoch + 1, 0
+
+    def _restore(self, saved: SavedState) -> None:
+        if saved.processes != self.fabric.world_size:
+            raise UserError(
+                f"the run was trained by {saved.processes} processes, not {self.fabric.world_size}",
+                where=self.folder.path,
+                mend=f"resume it with --devices {saved.processes}",
+            )
+        restore_state(saved, where=self.folder.state, model=self.model, optimizer=self.optimizer, average=self.average)
+        restore_generators(saved, self.fabric.global_rank, self.fabric.device)
+        if self._scaler is not None and saved.scaler:
+            self._scaler.load_state_dict(saved.scaler)
+        self.counters = saved.counters
+
+
+@contextmanager
+def open_run(
+    recipe: Recipe, out: Path, *, source: SampleSource | None, resume: bool, console: Console | None
+) -> Iterator[Run]:
+    """Start the processes and set up everything that a training step touches.
+
+    Raises:
+        UserError: the folder, the device, the data or the model is not as it has to be.
+    """
+    fabric = start_fabric(recipe.run)
+    with user_errors_of_lost_peers(fabric):
+        folder = RunFolder(out)
+        agree(fabric, lambda: folder.check(resume=resume))
+        quiet = not fabric.is_global_zero
+        console = Console(quiet=True) if quiet else (console or Console(stderr=True))
+        saved = load_state(folder.state) if resume else None
+        if saved is not None:
+            _refuse_other_recipe(saved, recipe, folder)
+        source = open_source(recipe, recipe.data.train) if source is None else source
+        run = Run(recipe, fabric=fabric, source=source, folder=folder, console=console, saved=saved)
+        if saved is None:
+            environment = describe_environment(fabric.device, processes=fabric.world_size)
+            agree(fabric, lambda: folder.begin(recipe.text(), environment))
+            run.save()
+        else:
+            agree(fabric, lambda: folder.continue_at(run.counters.step))
+        with run.progress:
+            yield run
+
+
+def _refuse_other_recipe(saved: SavedState, recipe: Recipe, folder: RunFolder) -> None:
+    changed = differences(saved.recipe, recipe.tables())
+    if changed:
+        name, (before, now) = next(iter(changed.items()))
+        raise UserError(
+            f"the run was begun with {name} = {before}, the recipe now says {now}",
+            where=folder.path,
+            mend=f"resume with {folder.recipe}, or begin another run with --out",
+        )

@@ -1,0 +1,50 @@
+"""How the learning rate moves over a run: constant, dropped in steps, or a half cosine, after a linear warm-up."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """The ``[schedule]`` of a recipe.
+
+    Args:
+        kind: ``step`` multiplies the rate by ``drop_factor`` at each of ``drop_at``; ``cosine`` falls along half a
+            cosine to ``floor``; ``constant`` stays.
+        warmup_steps: optimiser steps over which the rate rises linearly from nearly zero.
+        drop_at: when to drop, in the unit of the run's length (epochs if it is given in epochs, else steps).
+        drop_factor: what each drop multiplies the rate by.
+        floor: the share of the full rate that a cosine ends at.
+    """
+
+    kind: Literal["step", "cosine", "constant"] = "step"
+    warmup_steps: int = 0
+    drop_at: tuple[int, ...] = ()
+    drop_factor: float = 0.1
+    floor: float = 0.0
+
+
+def rate_factor(settings: ScheduleSettings, step: int, *, total_steps: int, steps_per_unit: float = 1) -> float:
+    """The share of the full learning rate to use in one optimiser step: a pure function, so resuming needs no state.
+
+    Args:
+        settings: the schedule.
+        step: optimiser steps taken before this one, 0 at the start.
+        total_steps: length of the whole run in optimiser steps.
+        steps_per_unit: optimiser steps in one unit of ``drop_at``: 1, or the steps of an epoch.
+
+    >>> rate_factor(ScheduleSettings(drop_at=(200,)), 199, total_steps=300)
+    1.0
+    >>> rate_factor(ScheduleSettings(drop_at=(200,)), 200, total_steps=300)
+    0.1
+    """
+    warm = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps > 0 else 1.0
+    if settings.kind == "step":
+        drops = sum(step >= at * steps_per_unit for at in settings.drop_at)
+        return float(warm * settings.drop_factor**drops)
+    if settings.kind == "cosine":
+        length = max(1, total_steps - settings.warmup_steps)
+        progress = min(1.0, max(0, step - settings.warmup_steps) / length)
+        return warm * (settings.floor + (1 - settings.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return warm

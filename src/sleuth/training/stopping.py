@@ -1,0 +1,35 @@
+"""Ending between two steps when the user asks for it, rather than in the middle of one."""
+
+import os
+import signal
+import threading
+from types import FrameType
+
+
+class StopRequest:
+    """Within the block, Ctrl-C or a terminate signal sets ``requested``; a second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._process = os.getpid()
+        self._former: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._former[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A data worker, forked from here: the training process ends it, Ctrl-C does not.
+            if number == signal.SIGTERM:
+                os._exit(0)
+            return
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,67 @@
+"""Every recipe of the project parses, and what it names can be built."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sleuth.data.scenes import SceneSource
+from sleuth.tasks.detection import build_criterion
+from sleuth.training.assemble import build_model
+from sleuth.training.optimizer import build_optimizer
+from sleuth.training.recipe import Recipe, load_recipe, recipe_from_tables
+from sleuth.training.sections import read_toml
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def recipe(path: Path) -> Recipe:
+    return load_recipe(path)
+
+
+def test_the_three_recipes_are_there():
+    assert {"detr-r50-coco", "detr-scenes", "detr-bccd"} <= {path.stem for path in RECIPES}
+
+
+def test_header_states_command_hardware_time_and_score(path: Path):
+    header = path.read_text().partition("[")[0]
+    for word in ("Command:", "Hardware:", "Time:", "Score:"):
+        assert f"# {word}" in header
+    assert f"recipes/{path.name}" in header
+
+
+def test_resolved_text_reads_back_as_the_same_recipe(recipe: Recipe, tmp_path: Path):
+    resolved = tmp_path / "recipe.toml"
+    resolved.write_text(recipe.text())
+    assert load_recipe(resolved) == recipe
+    assert recipe_from_tables(read_toml(resolved), where="again") == recipe
+
+
+def test_model_criterion_and_optimizer_build(recipe: Recipe):
+    model = build_model(replace(recipe, model=replace(recipe.model, backbone_weights="", weights="")), ("a", "b"))
+    assert model.class_head.out_features == 3
+    assert build_criterion(recipe.loss).config == recipe.loss
+    optimizer = build_optimizer(model, recipe.optimizer)
+    rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+    assert rates["rest"] == recipe.optimizer.rate
+    assert "backbone" in rates
+
+
+def test_augmentation_runs(recipe: Recipe):
+    sample = recipe.augmentation(SceneSource(split="train", count=1).load(0))
+    assert len(sample.labels) == len(sample.boxes_xyxy_px)
+
+
+def test_coco_recipe_has_the_numbers_of_the_paper():
+    recipe = load_recipe(next(path for path in RECIPES if path.stem == "detr-r50-coco"))
+    optimizer, run = recipe.optimizer, recipe.run
+    assert (optimizer.rate, optimizer.backbone_rate, optimizer.weight_decay, optimizer.clip) == (1e-4, 1e-5, 1e-4, 0.1)
+    assert optimizer.batch_size * optimizer.accumulate * run.devices == 64
+    assert (run.epochs, recipe.schedule.drop_at) == (500, (400,))
+    assert (recipe.model.config.num_queries, recipe.model.config.dropout) == (100, 0.1)
