@@ -9,8 +9,12 @@ from jaxtyping import UInt8
 from sleuth.data.scenes.dice import Dice
 from sleuth.data.scenes.palette import QUIET, Colour, vary
 
-STUFF = ("gradient", "clouds", "grain", "stripes", "checks", "dots")
+STUFF = ("gradient", "clouds", "grain", "stripes", "checks", "dots", "road")
 """The kinds of background, by stuff label."""
+
+ROAD = STUFF.index("road")
+BACKDROPS = ROAD
+"""How many kinds a background is usually made of: all but the road."""
 
 _LEVELS = 64
 _TILE = 256
@@ -133,7 +137,7 @@ def _dots(size_hw: tuple[int, int], dice: Dice) -> np.ndarray:
     return np.clip((int(radius * radius) - field) * 2 + 32, 0, _LEVELS - 1).astype(np.uint8)
 
 
-_TEXTURES = (_gradient, _clouds, _grain, _stripes, _checks, _dots)
+_TEXTURES = (_gradient, _clouds, _grain, _stripes, _checks, _dots, _grain)
 
 
 def _border(length: int, mean: float, swing: float, dice: Dice) -> np.ndarray:
@@ -163,8 +167,11 @@ def _split_regions(size_hw: tuple[int, int], count: int, dice: Dice) -> np.ndarr
     return region_of
 
 
-def _shades(dice: Dice) -> tuple[Colour, Colour]:
+def _shades(kind: int, dice: Dice) -> tuple[Colour, Colour]:
     """The two ends of a region's colours: quiet, and not far from each other."""
+    if kind == ROAD:
+        grey = dice.integer(52, 84)
+        return (grey, grey, grey + 4), (grey + 12, grey + 12, grey + 15)
     base = vary(dice.choice(QUIET), 14, dice)
     lift = dice.integer(14, 34) * (1 if dice.chance(0.5) else -1)
     red, green, blue = (min(228, max(24, channel + lift)) for channel in base)
@@ -178,7 +185,7 @@ def paint_background(size_hw: tuple[int, int], max_regions: int, dice: Dice) -> 
     """Compose a background of up to ``max_regions`` textured regions."""
     count = dice.integer(1, max_regions)
     region_of = _split_regions(size_hw, count, dice) if count > 1 else np.zeros(size_hw, np.uint8)
-    kinds = tuple(dice.sample(count, range(len(STUFF))))
+    kinds = tuple(dice.sample(count, range(BACKDROPS)))
     return texture_regions(region_of, kinds, dice)
 
 
@@ -189,7 +196,7 @@ def texture_regions(region_of: np.ndarray, kinds: tuple[int, ...], dice: Dice) -
     table = np.zeros((len(kinds) * _LEVELS, 4), np.uint8)
     levels = np.empty(size_hw, np.uint8)
     for number, kind in enumerate(kinds):
-        dark, light = _shades(dice)
+        dark, light = _shades(kind, dice)
         blend = np.array(dark, np.int32) + (np.array(light, np.int32) - np.array(dark, np.int32)) * _BLEND // _LEVELS
         table[number * _LEVELS : (number + 1) * _LEVELS, :3] = blend
         texture = _TEXTURES[kind](size_hw, dice)

@@ -1,6 +1,7 @@
 """Composing a scene: what is placed where, and the picture with the number of the object seen at each pixel."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,6 +11,7 @@ from sleuth.data.scenes.classes import NAMES, draw_glyph
 from sleuth.data.scenes.config import SceneConfig
 from sleuth.data.scenes.dice import Dice
 from sleuth.data.scenes.glyphs import Glyph, Split
+from sleuth.data.scenes.lanes import Curve, paint_road
 from sleuth.data.scenes.palette import Colour, visible_colour
 from sleuth.data.scenes.shapes import clutter_glyphs
 from sleuth.data.scenes.stamps import Stamp, cast_shadow, clipped, make_stamp, paint
@@ -43,10 +45,6 @@ class Placement:
     colour: Colour
     stamp: Stamp
 
-    def moved(self, left: int, top: int) -> "Placement":
-        """The same thing elsewhere."""
-        return replace(self, left=left, top=top)
-
 
 @dataclass(frozen=True, eq=False)
 class Composition:
@@ -57,12 +55,18 @@ class Composition:
         object_at: 0 on background, k + 1 where the object ``placements[k]`` is seen.
         placements: the objects, from back to front.
         background: the regions behind them.
+        sun: which way shadows fall: -1 left, 0 straight down, 1 right.
+        curves: lane markings, if the config asks for them.
+        backdrop: the picture before any object and without grain, if it was to be kept.
     """
 
     pixels: UInt8[np.ndarray, "height width 4"]
     object_at: UInt8[np.ndarray, "height width"]
     placements: tuple[Placement, ...]
     background: Background
+    sun: int
+    curves: tuple[Curve, ...] = ()
+    backdrop: UInt8[np.ndarray, "height width 4"] | None = None
 
 
 class _Layout:
@@ -143,16 +147,23 @@ def _scatter_clutter(pixels: np.ndarray, config: SceneConfig, dice: Dice) -> Non
         paint(pixels, stamp, left, top, colour, strength=dice.integer(30, 70))
 
 
-def compose(split: Split, config: SceneConfig, dice: Dice) -> Composition:
-    """Compose one scene from the dice alone."""
-    background = paint_background(config.size_hw, config.max_regions, dice)
-    pixels = background.pixels
-    if config.clutter:
-        _scatter_clutter(pixels, config, dice)
-    layout = _Layout(config)
-    largest = max(config.min_size, min(config.max_size, 3 * min(config.size_hw) // 4))
-    sun = dice.integer(-1, 1)
-    placements: list[Placement] = []
+def largest_size(config: SceneConfig) -> int:
+    """Size of the largest object that such a picture may hold, in pixels."""
+    return max(config.min_size, min(config.max_size, 3 * min(config.size_hw) // 4))
+
+
+def draw(pixels: np.ndarray, placement: Placement, sun: int) -> None:
+    """Paint an object and its shadow, in place."""
+    reach = 1 + int(placement.size) // 24
+    cast_shadow(pixels, placement.stamp, placement.left + reach * sun, placement.top + reach)
+    paint(pixels, placement.stamp, placement.left, placement.top, placement.colour)
+
+
+def _place_objects(pixels: np.ndarray, layout: _Layout, split: Split, sun: int, dice: Dice) -> Iterator[Placement]:
+    """Place and paint one object after the other, from back to front."""
+    config = layout.config
+    largest = largest_size(config)
+    colours: list[Colour] = []
     for _ in range(dice.integer(config.min_objects, config.max_objects)):
         label = dice.integer(0, len(NAMES) - 1)
         glyph = draw_glyph(label, split, dice)
@@ -163,14 +174,30 @@ def compose(split: Split, config: SceneConfig, dice: Dice) -> Composition:
         if place is None:
             continue
         left, top = place
-        touched = [placements[other].colour for other in layout.met(left, top)]
+        touched = [colours[other] for other in layout.met(left, top)]
         name, colour = visible_colour(_colour_behind(pixels, stamp, left, top), dice, touched)
-        reach = 1 + int(size) // 24
-        cast_shadow(pixels, stamp, left + reach * sun, top + reach)
-        paint(pixels, stamp, left, top, colour)
-        placements.append(Placement(label, glyph, size, degrees, left, top, name, colour, stamp))
+        placement = Placement(label, glyph, size, degrees, left, top, name, colour, stamp)
+        draw(pixels, placement, sun)
+        colours.append(colour)
+        yield placement
+
+
+def compose(split: Split, config: SceneConfig, dice: Dice, *, keep_backdrop: bool = False) -> Composition:
+    """Compose one scene from the dice alone."""
+    curves: tuple[Curve, ...] = ()
+    if config.lanes:
+        background, curves = paint_road(config.size_hw, dice)
+    else:
+        background = paint_background(config.size_hw, config.max_regions, dice)
+    pixels = background.pixels
+    if config.clutter:
+        _scatter_clutter(pixels, config, dice)
+    backdrop = pixels.copy() if keep_backdrop else None
+    layout = _Layout(config)
+    sun = dice.integer(-1, 1)
+    placements = tuple(_place_objects(pixels, layout, split, sun, dice))
     add_grain(pixels, dice)
-    return Composition(pixels, layout.object_at, tuple(placements), background)
+    return Composition(pixels, layout.object_at, placements, background, sun, curves, backdrop)
 
 
 def visible_box(composition: Composition, number: int) -> tuple[int, int, int, int]:

@@ -45,7 +45,7 @@ class SceneConfig:
             ("max_size", self.min_size, 4096),
             ("rotation_degrees", 0, 180),
             ("overlap", 0.0, 1.0),
-            ("min_visible", 0.0, 1.0),
+            ("min_visible", 0.05, 1.0),
             ("overhang", 0.0, 0.5),
             ("clutter", 0, 100),
             ("max_regions", 1, 3),

@@ -6,11 +6,14 @@ import numpy as np
 import torch
 
 from sleuth.data.samples import Sample
+from sleuth.data.scenes.annotate import annotate
 from sleuth.data.scenes.classes import NAMES
 from sleuth.data.scenes.compose import Composition, compose, visible_box
 from sleuth.data.scenes.config import SceneConfig
 from sleuth.data.scenes.dice import Dice
 from sleuth.data.scenes.glyphs import SPLITS, Split
+from sleuth.data.scenes.motion import frames_of
+from sleuth.data.scenes.scene import Scene
 from sleuth.errors import UserError
 
 _DEFAULT_COUNT = {"train": 100_000, "val": 500, "test": 500}
@@ -64,6 +67,19 @@ class SceneSource:
     def compose(self, index: int) -> Composition:
         """The composed scene, before anything is read off it."""
         return compose(self.split, self.config, self._dice(index))
+
+    def render(self, index: int) -> Scene:
+        """Scene ``index`` with everything that is known about it; its picture is that of ``load(index)``."""
+        return annotate(self.compose(index), self.config)
+
+    def render_clip(self, index: int, frames: int) -> tuple[Scene, ...]:
+        """Scene ``index`` and what becomes of it as its objects move; the first frame is ``render(index)``.
+
+        An object keeps its track id in all frames. Where too little of it can be seen it is left out.
+        """
+        first = compose(self.split, self.config, self._dice(index), keep_backdrop=True)
+        clip = frames_of(first, frames, self.config, self._dice(index, stream=1))
+        return tuple(annotate(composition, self.config, frame) for frame, composition in enumerate(clip))
 
     def load(self, index: int) -> Sample:
         """The picture, boxes of the visible parts and labels of scene ``index``."""

@@ -1,6 +1,7 @@
 """Stamps: a glyph scaled and turned, ready to be painted into a picture."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -75,6 +76,21 @@ def make_stamp(glyph: Glyph, size: float, degrees: int) -> Stamp:
     np.maximum(cover, 0, out=cover)
     np.minimum(cover, OPAQUE, out=cover)
     return Stamp(cover, mask, int(np.count_nonzero(mask)))
+
+
+def field_to_stamp(
+    glyph: Glyph, size: float, degrees: int, stamp: Stamp, points: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Where points of a glyph's field lie in its stamp, as x, y in pixels from the stamp's top left corner."""
+    shrink = size / (glyph.extent * _UNIT)
+    left, top, right, bottom = glyph.box
+    cosine, sine = _turn(degrees)
+    height, width = stamp.mask.shape
+    moved = []
+    for x, y in points:
+        dx, dy = (x - (left + right) / 2) * shrink, (y - (top + bottom) / 2) * shrink
+        moved.append((width / 2 + cosine * dx - sine * dy, height / 2 + sine * dx + cosine * dy))
+    return moved
 
 
 def clipped(
