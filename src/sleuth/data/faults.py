@@ -23,7 +23,9 @@ class FaultKind:
 
 
 FAULT_KINDS: Mapping[str, FaultKind] = {
-    "missing-picture": FaultKind("error", "missing pictures", "add the file, correct its name, or remove its entry"),
+    "missing-picture": FaultKind(
+        "error", "missing pictures", "add the file, correct its name, or name the folder with --images"
+    ),
     "unreadable-picture": FaultKind("error", "unreadable pictures", "replace the file or remove it with its entry"),
     "wrong-size": FaultKind("error", "pictures of another size than annotated", "correct the size, or annotate anew"),
     "unreadable-annotation": FaultKind("error", "unreadable annotations", "correct the file or remove it"),

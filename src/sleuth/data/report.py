@@ -116,7 +116,7 @@ class DataReport:
         """
         if self.errors:
             first = self.errors[0]
-            more = f" (and {len(self.errors) - 1:,} more errors)" if len(self.errors) > 1 else ""
+            more = f" (and {_plural(len(self.errors) - 1, 'more error')})" if len(self.errors) > 1 else ""
             raise UserError(
                 f"{first.line()}{more}",
                 where=f"data set {self.root}",
@@ -162,14 +162,18 @@ class DataReport:
             yield f"  {sides.name:>9} px  {sides.objects:>9,}  {'#' * round(40 * sides.objects / most)}".rstrip()
 
     def _render_faults(self, lines_per_kind: int) -> Iterator[str]:
-        counts = [f"{len(self.of(severity)):,} {severity}s" for severity in SEVERITIES]
+        counts = [_plural(len(self.of(severity)), severity) for severity in SEVERITIES]
         seen = "every picture decoded" if self.deep else "headers read"
         yield f"  {', '.join(counts)} ({seen})"
         for kind, faults in self.by_kind().items():
             about = FAULT_KINDS[kind]
-            yield f"  {about.severity}: {len(faults):,} {about.title}"
+            yield f"  {about.severity}: {about.title}: {len(faults):,}"
             for fault in faults[:lines_per_kind]:
                 yield f"    {fault.line()}"
             if len(faults) > lines_per_kind:
                 yield f"    ... and {len(faults) - lines_per_kind:,} more"
             yield f"    mend: {about.mend}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

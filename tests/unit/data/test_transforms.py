@@ -94,7 +94,7 @@ def test_right_size_is_served_untouched():
     sample = painted()
     assert Augmentation.flip_only(flip=False)(sample) is sample
     assert Resize(60, 80)(sample) is sample
-    assert Augmentation(scales=(60,), longest=None, crop_prob=0, flip=False)(sample) is sample
+    assert Augmentation(scales=(60,), longest=None, crop_prob=0.0, flip=False)(sample) is sample
 
 
 def test_crop_removes_what_it_cuts_off_with_its_label():
@@ -128,7 +128,7 @@ def test_color_jitter_changes_pixels_only():
     torch.manual_seed(0)
     sample = painted()
     grey = Sample(**{**vars(sample), "image": torch.full_like(sample.image, 100)})
-    result = Augmentation(scales=(), crop_prob=0, flip=False, color_jitter=0.5)(grey)
+    result = Augmentation(scales=(), crop_prob=0.0, flip=False, color_jitter=0.5)(grey)
     assert not torch.equal(result.image, grey.image)
     assert torch.equal(result.boxes_xyxy_px, grey.boxes_xyxy_px)
 

@@ -1,0 +1,61 @@
+"""A contact sheet of a data set: what the annotations look like on the pictures."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sleuth.data.pictures import read_picture
+from sleuth.data.records import DetectionData, PictureRecord
+from sleuth.errors import UserError
+from sleuth.files import atomic_write
+from sleuth.render.sheet import Cell, contact_sheet
+
+# With more objects than this in a picture, captions would hide it; the legend tells the colours.
+MOST_CAPTIONS = 8
+MOST_LEGEND = 40
+
+
+def write_contact_sheet(data: DetectionData, path: Path | str, count: int = 16) -> Path:
+    """Write a PNG of some annotated pictures, spread evenly over the data set.
+
+    Args:
+        data: one split of a data set.
+        path: the file to write.
+        count: most pictures to show.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(path)
+    shown = min(count, len(data))
+    chosen = [place * len(data) // shown for place in range(shown)]
+    cells = [_cell(data.records[place], data.names) for place in chosen]
+    used = sorted({int(label) for cell in cells for label in cell.labels})
+    split = f", split {data.split}" if data.split else ""
+    sheet = contact_sheet(
+        cells,
+        heading=f"{data.root.name}{split}: {len(cells)} of {len(data):,} pictures",
+        legend=[(label, data.names[label]) for label in used[:MOST_LEGEND]],
+    )
+    with atomic_write(path) as temporary:
+        Image.fromarray(sheet).save(temporary, format="PNG")
+    return path
+
+
+def _cell(record: PictureRecord, names: tuple[str, ...]) -> Cell:
+    try:
+        picture = read_picture(record.path).permute(1, 2, 0).numpy()
+    except UserError as error:
+        nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
+        return Cell(None, f"{record.name}: {error.what}", *nothing)
+    words = [
+        names[label] + (" (crowd)" if crowd else "") for label, crowd in zip(record.labels, record.crowd, strict=True)
+    ]
+    return Cell(
+        picture=picture,
+        title=f"{record.name}: {len(record)}",
+        boxes_xyxy_px=record.boxes_xyxy_px,
+        labels=record.labels,
+        captions=tuple(words) if len(words) <= MOST_CAPTIONS else (),
+    )
