@@ -145,8 +145,9 @@ def _border(length: int, mean: float, swing: float, dice: Dice) -> np.ndarray:
     position = np.arange(length, dtype=np.float64) / max(length - 1, 1)
     a, b, c, d = (mean + dice.uniform(-swing, swing) for _ in range(4))
     rest = 1 - position
-    bent: np.ndarray = ((a * rest + 3 * b * position) * rest + 3 * c * position * position) * rest + d * position**3
-    return bent.astype(np.int32)
+    bent = (a * rest + 3 * b * position) * rest * rest + (3 * c * rest + d * position) * position * position
+    rows: np.ndarray = bent.astype(np.int32)
+    return rows
 
 
 def _split_regions(size_hw: tuple[int, int], count: int, dice: Dice) -> np.ndarray:

@@ -30,9 +30,9 @@ class SceneConfig:
     min_size: int = 16
     max_size: int = 56
     rotation_degrees: int = 25
-    overlap: float = 0.25
-    min_visible: float = 0.5
-    overhang: float = 0.12
+    overlap: float | int = 0.25
+    min_visible: float | int = 0.5
+    overhang: float | int = 0.12
     clutter: int = 4
     max_regions: int = 3
     lanes: bool = False

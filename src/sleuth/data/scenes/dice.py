@@ -29,7 +29,7 @@ class Dice:
             self._units = ((self._bits.random_raw(_CHUNK) >> np.uint64(11)) * 2.0**-53).tolist()
         return self._units.pop()
 
-    def uniform(self, low: float, high: float) -> float:
+    def uniform(self, low: float | int, high: float | int) -> float:
         """A number between two bounds."""
         return low + (high - low) * self.unit()
 
@@ -37,7 +37,7 @@ class Dice:
         """A whole number between two bounds, both included."""
         return low + int(self.unit() * (high - low + 1))
 
-    def chance(self, probability: float) -> bool:
+    def chance(self, probability: float | int) -> bool:
         """True with this probability."""
         return self.unit() < probability
 

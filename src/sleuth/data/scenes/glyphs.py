@@ -47,15 +47,21 @@ class Glyph:
         """Centre of the ink's box, then its topmost, bottommost, leftmost and rightmost points: x, y in the field."""
         ink = self.field >= 128
         left, top, right, bottom = self.box
-        rows, columns = ink[top], ink[bottom - 1]
-        across = [float(np.flatnonzero(line).mean()) + 0.5 for line in (rows, columns, ink[:, left], ink[:, right - 1])]
+        x_top, x_bottom = _middle(ink[top]), _middle(ink[bottom - 1])
+        y_left, y_right = _middle(ink[:, left]), _middle(ink[:, right - 1])
         return (
             ((left + right) / 2, (top + bottom) / 2),
-            (across[0], float(top)),
-            (across[1], float(bottom)),
-            (float(left), across[2]),
-            (float(right), across[3]),
+            (x_top, float(top)),
+            (x_bottom, float(bottom)),
+            (float(left), y_left),
+            (float(right), y_right),
         )
+
+
+def _middle(line: np.ndarray) -> float:
+    """Centre of the middle ink pixel of a row or column: on the ink even where it touches the line twice."""
+    touching = np.flatnonzero(line)
+    return float(touching[len(touching) // 2]) + 0.5
 
 
 def make_glyph(field: np.ndarray, slope: int) -> Glyph:

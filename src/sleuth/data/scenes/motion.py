@@ -34,7 +34,7 @@ def draw_motion(config: SceneConfig, dice: Dice) -> Motion:
     return Motion(dice.uniform(-fastest, fastest), dice.uniform(-fastest, fastest), dice.uniform(-3, 3))
 
 
-def reflected(position: float, low: float, high: float) -> float:
+def reflected(position: float | int, low: float | int, high: float | int) -> float | int:
     """A position that bounces between two bounds, as of a ball between two walls."""
     if high <= low:
         return low

@@ -26,9 +26,9 @@ class Described:
 
     name: str
     colour_name: str
-    size: float
-    x: float
-    y: float
+    size: float | int
+    x: float | int
+    y: float | int
 
 
 def phrase(thing: Described) -> str:

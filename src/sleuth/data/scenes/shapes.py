@@ -9,6 +9,7 @@ from sleuth.data.scenes.dice import Dice
 from sleuth.data.scenes.glyphs import FIELD, Glyph, make_glyph
 
 SHAPES = ("circle", "square", "triangle", "star", "heart")
+Point = tuple[float | int, float | int]
 _SLOPE = 8
 _CLUTTER = 24
 
@@ -25,7 +26,7 @@ def distance_glyph(distance: np.ndarray) -> Glyph:
     return make_glyph(levels.astype(np.uint8), _SLOPE)
 
 
-def polygon_distance(corners: list[tuple[float, float]]) -> np.ndarray:
+def polygon_distance(corners: list[Point]) -> np.ndarray:
     """Signed distance to a closed polygon at each pixel of the field, positive inside."""
     x, y = _grid()
     nearest = np.full((FIELD, FIELD), np.inf)
@@ -37,7 +38,7 @@ def polygon_distance(corners: list[tuple[float, float]]) -> np.ndarray:
     return np.where(inside, nearest, -nearest)
 
 
-def segment_distance(x: np.ndarray, y: np.ndarray, start: tuple[float, float], end: tuple[float, float]) -> np.ndarray:
+def segment_distance(x: np.ndarray, y: np.ndarray, start: Point, end: Point) -> np.ndarray:
     """Distance of each point to a line segment."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = dx * dx + dy * dy
@@ -67,13 +68,13 @@ def shape_glyph(name: str) -> Glyph:
     raise ValueError(f"no shape of this name: {name}")
 
 
-def _disc(centre: tuple[float, float], radius: float) -> np.ndarray:
+def _disc(centre: Point, radius: float | int) -> np.ndarray:
     x, y = _grid()
     inside: np.ndarray = radius - np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2)
     return inside
 
 
-def _line(points: list[tuple[float, float]], half_width: float) -> np.ndarray:
+def _line(points: list[Point], half_width: float | int) -> np.ndarray:
     x, y = _grid()
     parts = [half_width - segment_distance(x, y, start, end) for start, end in pairwise(points)]
     return _union(parts)
@@ -84,7 +85,7 @@ def _union(parts: list[np.ndarray]) -> np.ndarray:
     return whole
 
 
-def _somewhere(dice: Dice) -> tuple[float, float]:
+def _somewhere(dice: Dice) -> Point:
     return dice.uniform(14, 114), dice.uniform(14, 114)
 
 

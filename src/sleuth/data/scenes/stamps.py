@@ -41,7 +41,7 @@ def _steps(count: int) -> np.ndarray:
     return np.arange(count, dtype=np.int32)
 
 
-def make_stamp(glyph: Glyph, size: float, degrees: int) -> Stamp:
+def make_stamp(glyph: Glyph, size: float | int, degrees: int) -> Stamp:
     """Scale a glyph so that the longer side of its ink measures ``size`` pixels, and turn it clockwise."""
     zoom = glyph.extent / size
     left, top, right, bottom = glyph.box
@@ -79,7 +79,7 @@ def make_stamp(glyph: Glyph, size: float, degrees: int) -> Stamp:
 
 
 def field_to_stamp(
-    glyph: Glyph, size: float, degrees: int, stamp: Stamp, points: Sequence[tuple[float, float]]
+    glyph: Glyph, size: float | int, degrees: int, stamp: Stamp, points: Sequence[tuple[float, float]]
 ) -> list[tuple[float, float]]:
     """Where points of a glyph's field lie in its stamp, as x, y in pixels from the stamp's top left corner."""
     shrink = size / (glyph.extent * _UNIT)
