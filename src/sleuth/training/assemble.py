@@ -1,59 +1,15 @@
-"""From a recipe to the things that it names: data, model, criterion, and the card that the model carries."""
+"""From a recipe to its model, with fresh or given weights, and the card that the model carries."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
-from sleuth.data.open import open_data
-from sleuth.data.samples import Sample, SampleSource
-from sleuth.data.scenes import SceneSource
-from sleuth.data.source import PictureSource
+from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.models.detr import Detr, build_detr
 from sleuth.training.recipe import Recipe
 from sleuth.weights.checkpoint import ModelCard, detr_card, read_tensors
-
-BUILT_IN_DATA = "scenes"
-
-
-@dataclass(frozen=True)
-class FirstOf:
-    """The first ``count`` samples of a source."""
-
-    source: SampleSource
-    count: int
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Name of each class, by label."""
-        return self.source.names
-
-    @property
-    def category_ids(self) -> tuple[int, ...]:
-        """The category id that each label has in the data set's own format."""
-        return self.source.category_ids
-
-    def __len__(self) -> int:
-        return min(self.count, len(self.source))
-
-    def load(self, index: int) -> Sample:
-        """The sample at ``index``."""
-        return self.source.load(index)
-
-
-def open_source(recipe: Recipe, split: str) -> SampleSource:
-    """The pictures of a split: ``train``, ``val``, or any other that the data has.
-
-    Raises:
-        UserError: there are none.
-    """
-    settings = recipe.data
-    limit = {settings.train: settings.train_limit, settings.val: settings.val_limit}.get(split, 0)
-    if settings.path == BUILT_IN_DATA:
-        return SceneSource(split=split, count=limit or None, config=recipe.scenes)  # type: ignore[arg-type]
-    source = PictureSource(open_data(Path(settings.path), format=settings.format or None, split=split or None))
-    return FirstOf(source, limit) if limit else source
 
 
 def build_model(recipe: Recipe, names: tuple[str, ...]) -> Detr:

@@ -23,9 +23,11 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str 
     """
     training = [record for record in records if "loss" in record]
     evaluations = [record for record in records if "scores" in record]
-    figure = Figure(figsize=(13, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4))
     FigureCanvasAgg(figure)
     losses, scores, rates = figure.subplots(1, 3)
+    # Fixed margins: fitting them to the labels takes longer than all the rest.
+    figure.subplots_adjust(left=0.05, right=0.98, top=0.85, bottom=0.13)
     _draw_losses(losses, training)
     _draw_scores(scores, evaluations)
     steps = [record["step"] for record in training]

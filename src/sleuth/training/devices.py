@@ -1,5 +1,6 @@
 """Devices, precision and processes of a run, through Lightning Fabric."""
 
+import logging
 import os
 import warnings
 
@@ -32,8 +33,10 @@ def start_fabric(settings: RunSettings) -> Fabric:
     several = processes > 1 or outside > 1
     if several and device == "mps":
         raise UserError("Apple's GPU trains in one process only", where="run.devices", mend="give --devices 1")
+    # Fabric says which devices it uses, and recommends others: the run folder records them instead.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Fabric recommends other devices and precisions here.
+        warnings.simplefilter("ignore")
         fabric = Fabric(
             accelerator=device,
             devices=processes,

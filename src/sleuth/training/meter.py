@@ -1,5 +1,6 @@
 """Adding up losses and times between two lines of the metrics, without making the device wait."""
 
+import math
 import time
 
 import torch
@@ -58,7 +59,8 @@ class Meter:
         if self._sum is not None:
             total, *parts = (self._sum / self._steps).tolist()
             record |= {"loss": total, "parts": dict(zip(self.names, parts, strict=True))}
-            record |= {"grad_norm": self._norm / self._steps, "pictures_per_s": self._pictures / elapsed}
+            norm = self._norm / self._steps
+            record |= {"grad_norm": norm if math.isfinite(norm) else None, "pictures_per_s": self._pictures / elapsed}
             record |= {"waiting": min(1.0, (wait_seconds - self._waited_before) / elapsed)}
         self._begin(wait_seconds)
         return record

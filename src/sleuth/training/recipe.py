@@ -43,18 +43,22 @@ class DataSettings:
     Args:
         path: a folder of annotated pictures, or ``scenes`` for the built-in data, which ``[scenes]`` describes.
         format: ``coco``, ``voc`` or ``yolo``; empty finds it out from the folder.
+        images: the folder of the pictures, where it is not one of the usual ones.
         train: the split to train on.
         val: the split that scores are measured on; empty measures none.
         train_limit: train on the first so many pictures only; 0 takes all (100,000 scenes).
         val_limit: measure on the first so many pictures only; 0 takes all (500 scenes).
+        skip_faulty: leave faulty pictures out rather than stop at them.
     """
 
     path: str = "scenes"
     format: str = ""
+    images: str = ""
     train: str = "train"
     val: str = "val"
     train_limit: int = 0
     val_limit: int = 0
+    skip_faulty: bool = False
 
     def __post_init__(self) -> None:
         if min(self.train_limit, self.val_limit) < 0:

@@ -19,7 +19,7 @@ from sleuth.data.samples import SampleSource
 from sleuth.data.stream import Batch, TrainingStream, mix
 from sleuth.errors import UserError
 from sleuth.tasks.detection import DetectionLoss, build_criterion
-from sleuth.training.assemble import build_model, model_card, open_source
+from sleuth.training.assemble import build_model, model_card
 from sleuth.training.checkpoint import (
     Counters,
     SavedState,
@@ -29,7 +29,7 @@ from sleuth.training.checkpoint import (
     restore_state,
     save_state,
 )
-from sleuth.training.devices import start_fabric
+from sleuth.training.devices import is_main_process, start_fabric
 from sleuth.training.ema import WeightAverage
 from sleuth.training.environment import describe_environment
 from sleuth.training.meter import Meter
@@ -38,7 +38,10 @@ from sleuth.training.processes import agree, user_errors_of_lost_peers
 from sleuth.training.progress import TrainingProgress
 from sleuth.training.recipe import Recipe, differences
 from sleuth.training.run_folder import RunFolder
+from sleuth.training.sources import check_source, open_source
 from sleuth.weights.checkpoint import save_model
+
+_SECONDS_BETWEEN_CURVES = 60.0
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ class Run:
         if saved is not None:
             self._restore(saved)
         self._began = time.perf_counter() - self.counters.seconds
+        self._drawn = time.perf_counter()
         self._batches = self._endless()
         self.progress = TrainingProgress(console, self.length.total_steps, start_step=self.counters.step)
 
@@ -235,7 +239,12 @@ class Run:
                 scaler={} if self._scaler is None else self._scaler.state_dict(),
                 processes=self.fabric.world_size,
             )
-            self.folder.draw()
+            if (
+                time.perf_counter() - self._drawn > _SECONDS_BETWEEN_CURVES
+                or self.counters.step >= self.length.total_steps
+            ):
+                self.folder.draw()
+                self._drawn = time.perf_counter()
 
     def save_model(self, path: Path, **notes: object) -> None:
         """Save the model as it is now for evaluation and prediction."""
@@ -281,29 +290,36 @@ def open_run(
     Raises:
         UserError: the folder, the device, the data or the model is not as it has to be.
     """
+    folder = RunFolder(out)
+    # What can be seen to be wrong at once is said before other processes are started.
+    source = open_source(recipe, recipe.data.train) if source is None else source
+    _, notes = check_source(recipe, source) if is_main_process() else (None, [])
     fabric = start_fabric(recipe.run)
     with user_errors_of_lost_peers(fabric):
-        folder = RunFolder(out)
-        agree(fabric, lambda: folder.check(resume=resume))
+        agree(fabric, lambda: _check(recipe, folder, resume=resume))
+        saved = load_state(folder.state) if resume else None
         quiet = not fabric.is_global_zero
         console = Console(quiet=True) if quiet else (console or Console(stderr=True))
-        saved = load_state(folder.state) if resume else None
-        if saved is not None:
-            _refuse_other_recipe(saved, recipe, folder)
-        source = open_source(recipe, recipe.data.train) if source is None else source
         run = Run(recipe, fabric=fabric, source=source, folder=folder, console=console, saved=saved)
+        environment = describe_environment(fabric.device, processes=fabric.world_size)
+        agree(fabric, lambda: _begin(run, environment))
         if saved is None:
-            environment = describe_environment(fabric.device, processes=fabric.world_size)
-            agree(fabric, lambda: folder.begin(recipe.text(), environment))
             run.save()
-        else:
-            agree(fabric, lambda: folder.continue_at(run.counters.step))
-        with run.progress:
-            yield run
+        try:
+            for note in notes:
+                run.progress.note(note)
+            with run.progress:
+                yield run
+        finally:
+            folder.close()
 
 
-def _refuse_other_recipe(saved: SavedState, recipe: Recipe, folder: RunFolder) -> None:
-    changed = differences(saved.recipe, recipe.tables())
+def _check(recipe: Recipe, folder: RunFolder, *, resume: bool) -> None:
+    """See that the run folder, and the state in it, suit the recipe."""
+    folder.check(resume=resume)
+    if not resume:
+        return
+    changed = differences(load_state(folder.state).recipe, recipe.tables())
     if changed:
         name, (before, now) = next(iter(changed.items()))
         raise UserError(
@@ -311,3 +327,13 @@ def _refuse_other_recipe(saved: SavedState, recipe: Recipe, folder: RunFolder) -
             where=folder.path,
             mend=f"resume with {folder.recipe}, or begin another run with --out",
         )
+
+
+def _begin(run: Run, environment: dict[str, object]) -> None:
+    """Write what is known before the first step, or drop what will be done again."""
+    if run.counters.step == 0:
+        run.folder.begin(run.recipe.text(), environment)
+    else:
+        run.folder.continue_at(run.counters.step)
+    if run.recipe.run.tensorboard:
+        run.folder.open_board(run.counters.step)

@@ -8,6 +8,7 @@ from typing import Any
 from sleuth.errors import UserError
 from sleuth.files import atomic_write, make_folder, user_errors_for
 from sleuth.training.curves import draw_curves
+from sleuth.training.tensorboard import Board
 
 Record = dict[str, Any]
 
@@ -16,7 +17,8 @@ class RunFolder:
     """Paths and records of one run.
 
     ``recipe.toml`` as resolved, ``environment.json``, ``metrics.jsonl``, ``curves.png``, ``samples/``,
-    ``best.safetensors`` and ``last.safetensors`` (models), ``state.safetensors`` (to resume from).
+    ``tensorboard/`` if asked for, ``best.safetensors`` and ``last.safetensors`` (models), and ``state.safetensors`` (to
+    resume from).
 
     Args:
         path: the folder.
@@ -32,6 +34,8 @@ class RunFolder:
         self.best = self.path / "best.safetensors"
         self.last = self.path / "last.safetensors"
         self.state = self.path / "state.safetensors"
+        self.tensorboard = self.path / "tensorboard"
+        self._board: Board | None = None
 
     def check(self, *, resume: bool) -> None:
         """See that the folder suits a fresh or a resumed run, before any work.
@@ -61,6 +65,19 @@ class RunFolder:
         kept = [record for record in self.records() if record.get("step", 0) <= step]
         self.write_text(self.metrics, "".join(_line(record) for record in kept))
 
+    def open_board(self, after_step: int) -> None:
+        """Write records for TensorBoard too, from now on.
+
+        Raises:
+            UserError: TensorBoard is not installed.
+        """
+        self._board = Board(self.tensorboard, after_step=after_step)
+
+    def close(self) -> None:
+        """Finish what is open."""
+        if self._board is not None:
+            self._board.close()
+
     def log(self, record: Mapping[str, Any]) -> None:
         """Add one record to metrics.jsonl.
 
@@ -69,6 +86,8 @@ class RunFolder:
         """
         with user_errors_for(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(_line(record))
+        if self._board is not None:
+            self._board.log(record)
 
     def records(self) -> list[Record]:
         """All whole records of metrics.jsonl; a last line cut short by a kill is left out."""

@@ -3,7 +3,9 @@
 import os
 import signal
 import threading
-from types import FrameType
+from types import FrameType, TracebackType
+
+from sleuth.errors import UserError
 
 
 class StopRequest:
@@ -20,9 +22,14 @@ class StopRequest:
                 self._former[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        if self.requested and isinstance(error, RuntimeError | UserError) and "worker" in str(error):
+            # The signal went to the whole group, and a data worker was gone before the step was over.
+            raise UserError(
+                "stopped in the middle of a step", mend="continue from the last saved state with --resume"
+            ) from error
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:

@@ -1,0 +1,79 @@
+"""The pictures that a recipe names, checked before they are trained on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from sleuth.data.checks import check_data
+from sleuth.data.open import open_data
+from sleuth.data.records import DetectionData
+from sleuth.data.report import DataReport
+from sleuth.data.samples import SampleSource
+from sleuth.data.scenes import SceneSource
+from sleuth.data.source import PictureSource
+from sleuth.training.recipe import Recipe
+
+BUILT_IN_DATA = "scenes"
+
+
+def open_source(recipe: Recipe, split: str, *, like: SampleSource | None = None) -> SampleSource:
+    """The pictures of a split: ``train``, ``val``, or any other that the data has.
+
+    Args:
+        recipe: its ``[data]`` says where they are.
+        split: which of them.
+        like: give them the classes of this source, in its order.
+
+    Raises:
+        UserError: there are none, or they hold classes that ``like`` lacks.
+    """
+    settings = recipe.data
+    if settings.path == BUILT_IN_DATA:
+        return SceneSource(split=split, count=_limit(recipe, split), config=recipe.scenes)  # type: ignore[arg-type]
+    data = open_split(recipe, split)
+    if settings.skip_faulty:
+        data = data.without_faulty(check_data(data))
+    if like is not None:
+        data = data.with_names(like.names, like.category_ids)
+    return PictureSource(data)
+
+
+def open_split(recipe: Recipe, split: str) -> DetectionData:
+    """The annotations of a split of pictures in files.
+
+    Raises:
+        UserError: there are none.
+    """
+    settings = recipe.data
+    data = open_data(Path(settings.path), settings.format or None, split or None, settings.images or None)
+    return replace(data, records=data.records[: _limit(recipe, split)])
+
+
+def check_source(recipe: Recipe, source: SampleSource) -> tuple[DataReport | None, list[str]]:
+    """Check pictures as `sleuth data check` does, by their headers, before any training.
+
+    Returns:
+        The report, or None for scenes, which have no faults; and what is worth saying in lines.
+
+    Raises:
+        UserError: an error that training cannot go on with, the first of them named.
+    """
+    if not isinstance(source, PictureSource):
+        return None, []
+    report = check_data(source.data)
+    report.raise_if_fatal()
+    notes = [f"{report.pictures} pictures, {report.objects} objects, {len(report.classes)} classes"]
+    notes += [f"warning: {fault.line()}" for fault in report.of("warning")[:5]]
+    if len(report.of("warning")) > 5:
+        notes.append(f"warning: {len(report.of('warning')) - 5} more; see them with `sleuth data check`")
+    queries = recipe.model.config.num_queries
+    if report.most_objects > queries:
+        notes.append(
+            f"warning: a picture has {report.most_objects} objects, the model finds {queries} at most: "
+            "raise model.num_queries"
+        )
+    return report, notes
+
+
+def _limit(recipe: Recipe, split: str) -> int | None:
+    settings = recipe.data
+    return {settings.train: settings.train_limit, settings.val: settings.val_limit}.get(split, 0) or None
