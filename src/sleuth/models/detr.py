@@ -10,7 +10,7 @@ from torch import nn
 
 from sleuth.backbones.resnet import ResNet, feature_mask
 from sleuth.heads.detection import BoxHead, ClassHead
-from sleuth.nn.attention import MultiHeadAttention, padding_mask
+from sleuth.nn.attention import padding_mask
 from sleuth.nn.feedforward import Activation
 from sleuth.nn.layers import DecoderLayer, EncoderLayer
 from sleuth.nn.positions import LearnedPositions2d, SinePositions2d
@@ -42,7 +42,6 @@ class DetrConfig:
         frozen_norm: frozen batch norm in the backbone (published weights); False trains it (from scratch).
         backbone_stages: how many of the four stages are used; 4 in the paper.
         backbone_width: channels of the first stage; 64 in the paper.
-        spread_queries: start the queries at places spread over the picture, and cross-attention looking there.
         supervise_encoder: while training, read the heads on the memory tokens as well.
     """
 
@@ -62,7 +61,6 @@ class DetrConfig:
     frozen_norm: bool = True
     backbone_stages: int = 4
     backbone_width: int = 64
-    spread_queries: bool = False
     supervise_encoder: bool = False
 
 
@@ -182,10 +180,6 @@ def build_detr(config: DetrConfig) -> Detr:
     )
     _each_linear(model.encoder, nn.init.xavier_uniform_)
     _each_linear(model.decoder, nn.init.xavier_uniform_)
-    if config.spread_queries:
-        model.queries.spread()
-        for layer in model.decoder.layers:
-            _look_where_you_stand(layer.cross_attention)  # type: ignore[arg-type]
     return model
 
 
@@ -193,23 +187,3 @@ def _each_linear(part: nn.Module, init: Callable[[torch.Tensor], object]) -> Non
     for module in part.modules():
         if isinstance(module, nn.Linear):
             init(module.weight)
-
-
-def _look_where_you_stand(attention: MultiHeadAttention, *, gain: float = 2.0) -> None:
-    """Start cross-attention as a comparison of positions, so that a query looks around the place it stands on.
-
-    Queries and keys go through one and the same projection: it deals the sine and cosine pairs out over the heads
-    (each head then compares x and y alike) and leaves out wavelengths too long to tell places of a picture apart.
-    """
-    dim = attention.q_proj.in_features
-    axis = dim // 2
-    channel = torch.arange(dim)
-    pair = channel // 2
-    wavelength = 10_000 ** (2 * torch.div(channel % axis, 2, rounding_mode="floor") / axis)
-    to = (pair % attention.num_heads) * attention.head_dim + (pair // attention.num_heads) * 2 + channel % 2
-    deal = torch.zeros(dim, dim)
-    deal[to, channel] = gain * (wavelength < 8).float()
-    with torch.no_grad():
-        for projection in (attention.q_proj, attention.k_proj):
-            projection.weight.copy_(deal)
-            projection.bias.zero_()

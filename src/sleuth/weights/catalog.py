@@ -44,7 +44,6 @@ DETR_SMALL = DetrConfig(
     decoder_layers=3,
     feedforward_dim=512,
     dropout=0.0,
-    spread_queries=True,
     supervise_encoder=True,
 )
 
