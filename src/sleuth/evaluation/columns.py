@@ -1,0 +1,115 @@
+"""Objects and predictions of a whole data set, in columns: one row a box, NumPy arrays throughout.
+
+Boxes keep COCO's own form, ``boxes_xywh_px`` (left, top, width, height), so that a number read from a file reaches
+the evaluation unchanged; a detour through corners would round it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+
+def _no_floats() -> np.ndarray:
+    return np.zeros(0, dtype=np.float64)
+
+
+def _no_ints() -> np.ndarray:
+    return np.zeros(0, dtype=np.int64)
+
+
+def _no_boxes() -> np.ndarray:
+    return np.zeros((0, 4), dtype=np.float64)
+
+
+def _no_flags() -> np.ndarray:
+    return np.zeros(0, dtype=bool)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """The objects that are there.
+
+    Args:
+        image_ids: id of each picture. A picture without objects counts as well.
+        category_ids: the data set's own id of each class, in the order of the labels.
+        names: name of each class, in the order of the labels.
+        pictures: row of each object's picture in ``image_ids``.
+        labels: class of each object, 0 to classes - 1.
+        boxes_xywh_px: left, top, width, height in pixels of the original picture.
+        areas: area in square pixels that decides between small, medium and large: of the mask where there is one.
+        crowd: True for a region of many objects: neither asked for nor held against a prediction inside it.
+    """
+
+    image_ids: tuple[int, ...]
+    category_ids: tuple[int, ...]
+    names: tuple[str, ...]
+    pictures: Int64[np.ndarray, " objects"] = field(default_factory=_no_ints)
+    labels: Int64[np.ndarray, " objects"] = field(default_factory=_no_ints)
+    boxes_xywh_px: Float64[np.ndarray, "objects 4"] = field(default_factory=_no_boxes)
+    areas: Float64[np.ndarray, " objects"] = field(default_factory=_no_floats)
+    crowd: Bool[np.ndarray, " objects"] = field(default_factory=_no_flags)
+
+    @property
+    def num_objects(self) -> int:
+        """Number of objects, crowds left out."""
+        return int((~self.crowd).sum())
+
+    def objects_per_class(self) -> Int64[np.ndarray, " classes"]:
+        """Number of objects of each class, crowds left out."""
+        return np.bincount(self.labels[~self.crowd], minlength=len(self.names))
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The objects that were found, in any order; rows and labels are those of the ground truth.
+
+    Args:
+        pictures: row of each prediction's picture in ``GroundTruth.image_ids``.
+        labels: class of each prediction, 0 to classes - 1.
+        boxes_xywh_px: left, top, width, height in pixels of the original picture.
+        scores: the higher the surer; finite.
+    """
+
+    pictures: Int64[np.ndarray, " predictions"] = field(default_factory=_no_ints)
+    labels: Int64[np.ndarray, " predictions"] = field(default_factory=_no_ints)
+    boxes_xywh_px: Float64[np.ndarray, "predictions 4"] = field(default_factory=_no_boxes)
+    scores: Float64[np.ndarray, " predictions"] = field(default_factory=_no_floats)
+
+    def __len__(self) -> int:
+        """Number of predictions."""
+        return len(self.scores)
+
+    def take(self, rows: np.ndarray) -> "Predictions":
+        """The predictions of these row numbers, or of this mask."""
+        return replace(
+            self,
+            pictures=self.pictures[rows],
+            labels=self.labels[rows],
+            boxes_xywh_px=self.boxes_xywh_px[rows],
+            scores=self.scores[rows],
+        )
+
+    def finite(self) -> "Predictions":
+        """The predictions whose box and score are numbers: a diverged model has others."""
+        return self.take(np.isfinite(self.scores) & np.isfinite(self.boxes_xywh_px).all(axis=1))
+
+
+def rows_per_picture(pictures: Int64[np.ndarray, " rows"], num_pictures: int) -> list[np.ndarray]:
+    """The row numbers of each picture, in their order, for all pictures at once."""
+    order = np.argsort(pictures, kind="stable")
+    ends = np.cumsum(np.bincount(pictures, minlength=num_pictures))
+    return np.split(order, ends[:-1]) if num_pictures else []
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions one after the other."""
+    if not parts:
+        return Predictions()
+    return Predictions(
+        pictures=np.concatenate([part.pictures for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        boxes_xywh_px=np.concatenate([part.boxes_xywh_px for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+    )
