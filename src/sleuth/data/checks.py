@@ -19,11 +19,11 @@ from sleuth.errors import UserError
 
 # COCO's limits of small, medium and large, as sides of a square in pixels.
 COCO_SIDES: tuple[tuple[str, float, float | None], ...] = (
-    ("small", 0, 32),
-    ("medium", 32, 96),
-    ("large", 96, None),
+    ("small", 0.0, 32.0),
+    ("medium", 32.0, 96.0),
+    ("large", 96.0, None),
 )
-SIDE_EDGES = (0, 8, 16, 32, 64, 96, 128, 256, 512)
+SIDE_EDGES = (0.0, 8.0, 16.0, 32.0, 64.0, 96.0, 128.0, 256.0, 512.0)
 _THREADS = min(8, os.cpu_count() or 1)
 
 

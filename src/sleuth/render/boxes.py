@@ -81,9 +81,11 @@ def _tag(
     """A filled tag at the box: above it, else where there is room that no other tag has."""
     canvas_w, canvas_h = draw.im.size
     letters = font(text_size(canvas_h, canvas_w))
-    low_x, low_y, high_x, high_y = draw.textbbox((0, 0), text, font=letters)
+    text = " ".join(text.split())
     pad = max(2, line)
-    wide, tall = high_x - low_x + 2 * pad, high_y - low_y + 2 * pad
+    # Ascenders and descenders count for every text, so that all tags are equally high.
+    _, low_y, _, high_y = draw.textbbox((0, 0), "Ag|", font=letters)
+    wide, tall = float(draw.textlength(text, font=letters) + 2 * pad), float(high_y - low_y + pad)
     left, top, right, bottom = box
     places = [(left, top - tall), (left, top), (left, bottom), (right - wide, top - tall), (left, bottom - tall)]
     inside = [(_within(x, wide, canvas_w), _within(y, tall, canvas_h)) for x, y in places]
@@ -93,7 +95,7 @@ def _tag(
     taken.append(area)
     x, y = area[:2]
     draw.rectangle((x, y, x + wide - 1, y + tall - 1), fill=colour, outline=(0, 0, 0))
-    draw.text((x + pad - low_x, y + pad - low_y), text, fill=ink_on(colour), font=letters)
+    draw.text((x + pad, y + pad // 2 - low_y), text, fill=ink_on(colour), font=letters)
 
 
 def _within(start: float, length: float, limit: int) -> float:

@@ -106,7 +106,8 @@ def _legend_rows(legend: Sequence[tuple[int, str]], width: int) -> list[list[tup
     """The legend broken into lines: (left edge, class, name) of each entry."""
     rows: list[list[tuple[int, int, str]]] = []
     left = width
-    for label, name in legend:
+    for label, words in legend:
+        name = " ".join(words.split())
         wide = round(font(TITLE_SIZE).getlength(name)) + 12
         if left + wide > width - GAP:
             rows.append([])
@@ -125,7 +126,8 @@ def _draw_legend(draw: ImageDraw.ImageDraw, entries: list[tuple[int, int, str]],
 
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> str:
-    """The text, cut with an ellipsis where it is too wide."""
+    """The text on one line, cut with an ellipsis where it is too wide."""
+    text = " ".join(text.split())
     if draw.textlength(text, font=font(size)) <= width:
         return text
     while text and draw.textlength(text + "\u2026", font=font(size)) > width:

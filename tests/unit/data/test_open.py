@@ -1,0 +1,43 @@
+"""What is found out from a folder, and what is said where nothing is."""
+
+import pytest
+
+from sleuth.data.open import FORMATS, available_splits, match_split, open_data
+from sleuth.errors import UserError
+
+
+def test_nothing_there_is_said_with_what_was_looked_for(tmp_path):
+    with pytest.raises(UserError, match=r"no data set here.*coco: .*voc: .*yolo: "):
+        open_data(tmp_path)
+    with pytest.raises(UserError, match="no such folder or file"):
+        open_data(tmp_path / "none")
+    with pytest.raises(UserError, match="the formats are: coco, voc, yolo"):
+        open_data(tmp_path, format="tfrecord")
+    (tmp_path / "notes.pdf").write_text("")
+    with pytest.raises(UserError, match="this is no data set"):
+        open_data(tmp_path / "notes.pdf")
+    assert FORMATS == ("coco", "voc", "yolo")
+
+
+def test_two_formats_need_a_name(tmp_path, make_coco, make_voc):
+    make_coco(tmp_path / "annotations.json", tmp_path / "images")
+    make_voc(tmp_path / "Annotations" / "a.xml", None)
+    with pytest.raises(UserError, match=r"coco and voc.*--format"):
+        open_data(tmp_path)
+    assert open_data(tmp_path, format="voc").format == "voc"
+    assert available_splits(tmp_path, "coco") == ("all",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("train", "train2017"), ("val", "valid"), ("validation", "valid"), ("valid", "valid"), ("test", "testing")],
+)
+def test_like_names_of_splits(tmp_path, asked, found):
+    assert match_split(asked, ("train2017", "valid", "testing"), tmp_path) == found
+
+
+def test_ambiguous_splits_are_refused(tmp_path):
+    with pytest.raises(UserError, match="val2014, val2017"):
+        match_split("val", ("val2014", "val2017"), tmp_path)
+    assert match_split("val2014", ("val2014", "val2017"), tmp_path) == "val2014"
+    assert match_split(None, ("only",), tmp_path) == "only"
