@@ -89,7 +89,7 @@ class ResNet(nn.Module):
         )
         self.num_stages = num_stages
         self.stride = (4, 8, 16, 16 if dilate_last else 32)[num_stages - 1]
-        self.channels = width * 2 ** (num_stages - 1) * block.expansion  # type: ignore[attr-defined, operator]
+        self.channels = width * 2 ** (num_stages - 1) * block.expansion  # type: ignore[attr-defined]
         del self.body.fc, self.body.global_pool
         for stage in range(num_stages + 1, 5):
             delattr(self.body, f"layer{stage}")

@@ -60,9 +60,13 @@ def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return intersection, box_area(a) + box_area(b) - intersection
 
 
+_NO_AREA = 1e-30
+"""Areas up to here count as none: their reciprocals would overflow in the gradient."""
+
+
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     """part / whole, and 0 where the whole has no area: also in the gradient."""
-    empty = whole <= 0
+    empty = whole <= _NO_AREA
     return torch.where(empty, torch.zeros_like(part), part / torch.where(empty, torch.ones_like(whole), whole))
 
 
@@ -85,7 +89,7 @@ def pairwise_iou(a_xyxy: Float[Tensor, "a 4"], b_xyxy: Float[Tensor, "b 4"]) -> 
 def pairwise_giou(a_xyxy: Float[Tensor, "a 4"], b_xyxy: Float[Tensor, "b 4"]) -> Float[Tensor, "a b"]:
     """Generalised IoU of every pair, -1 to 1: IoU less the share of the common hull that neither covers.
 
-    Two boxes without area have a hull without area at most; their GIoU is then 0, not a division by zero.
+    Where not even the hull has an area, as of two equal points, it is 0 rather than a division by zero.
 
     Source: Rezatofighi et al. 2019, algorithm 1.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,9 @@ class DetrConfig:
         backbone_stages: how many of the four stages are used; 4 in the paper.
         backbone_width: channels of the first stage; 64 in the paper.
         supervise_encoder: while training, read the heads on the memory tokens as well.
+
+    Raises:
+        ValueError: a number that makes no model, with its name.
     """
 
     backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
@@ -62,6 +65,22 @@ class DetrConfig:
     backbone_stages: int = 4
     backbone_width: int = 64
     supervise_encoder: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("backbone", "activation", "positions"):
+            known = get_args(type(self).__annotations__[name])
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} = {getattr(self, name)!r} is none of {', '.join(known)}")
+        least = {"num_classes": 1, "num_queries": 1, "dim": 4, "num_heads": 1, "encoder_layers": 0, "decoder_layers": 1}
+        for name, limit in {**least, "feedforward_dim": 1, "backbone_stages": 1, "backbone_width": 1}.items():
+            if getattr(self, name) < limit:
+                raise ValueError(f"{name} = {getattr(self, name)} is less than {limit}")
+        if self.dim % 4 or self.dim % self.num_heads:
+            raise ValueError(f"dim = {self.dim} is not a multiple of 4 and of num_heads = {self.num_heads}")
+        if self.backbone_stages > 4:
+            raise ValueError(f"backbone_stages = {self.backbone_stages} is more than the 4 that there are")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout} is not at least 0 and below 1")
 
 
 class Detr(nn.Module):
@@ -121,8 +140,8 @@ class Detr(nn.Module):
         features = self.backbone(images.pixels)
         grid_hw = (features.shape[-2], features.shape[-1])
         valid = feature_mask(images.valid, grid_hw)
-        pos = self.positions(valid).flatten(1, 2).to(features.dtype)
         tokens = self.input_proj(features).flatten(2).transpose(1, 2)
+        pos = self.positions(valid).flatten(1, 2).to(features.dtype)
         # Without padding there is nothing to hide, and attention without a mask is faster.
         token_valid = None if bool(valid.all()) else valid.flatten(1)
         tokens = self.encoder(tokens, pos, None if token_valid is None else padding_mask(token_valid))
@@ -130,11 +149,7 @@ class Detr(nn.Module):
 
 
 def build_detr(config: DetrConfig) -> Detr:
-    """A DETR with fresh weights.
-
-    Raises:
-        ValueError: sizes that do not fit each other.
-    """
+    """A DETR with fresh weights."""
     dim, activation = config.dim, _ACTIVATIONS[config.activation]
 
     def encoder_layer() -> EncoderLayer:
