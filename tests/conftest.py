@@ -1,6 +1,7 @@
 """Shared by all tests: runtime shape checks on, and real data found or skipped with a reason."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ from jaxtyping import install_import_hook
 install_import_hook("sleuth", "beartype.beartype")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Each test draws the same random numbers, whichever ran before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
