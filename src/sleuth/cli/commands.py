@@ -1,0 +1,140 @@
+"""The commands: their words and what they mean. The work is done in modules imported when a command runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="A bundled model's name or a .safetensors file; see `sleuth models`.")
+]
+DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the annotated pictures.")] = Path("sleuth-demo"),
+    model: ModelName = "detr-scenes",
+    scenes: Annotated[int, typer.Option(help="How many held-out scenes AP is measured on.")] = 100,
+) -> None:
+    """Find the objects in held-out scenes with the bundled weights: offline, in under a minute."""
+    from sleuth.cli.demo import run_demo
+
+    run_demo(out, model, scenes)
+
+
+def predict(
+    sources: Annotated[list[str], typer.Argument(help="Pictures, folders, globs or videos.")],
+    model: ModelName = "detr-scenes",
+    threshold: Annotated[float, typer.Option(help="Least score to report, 0 to 1.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="Folder for annotated pictures and videos.")] = None,
+    json: Annotated[str | None, typer.Option(help="Write the detections as JSON to this file; - prints them.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 4,
+    device: DeviceName = "cpu",
+) -> None:
+    """Find objects in pictures, folders, globs or videos."""
+    from sleuth.cli.predict import run_predict
+
+    run_predict(sources, model, threshold, out, json, batch_size, device)
+
+
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe, a TOML file; or else --data.")] = None,
+    data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="An architecture; see `sleuth models`.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Start from the weights in this .safetensors file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one in runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it was stopped.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Shorter side of the pictures in pixels.")] = None,
+    format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes that train together.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that prepare data.")] = None,
+    skip_faulty: Annotated[
+        bool, typer.Option("--skip-faulty", help="Leave out pictures that the checks find fault with.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard too.")] = False,
+    set: Annotated[list[str] | None, typer.Option("--set", help="Override a value: section.key=value.")] = None,
+) -> None:
+    """Train by a recipe, or on a folder of pictures."""
+    from sleuth.cli.train import TrainWords, run_train
+
+    words = TrainWords(
+        data=data,
+        model=model,
+        weights=weights,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        rate=rate,
+        scale=scale,
+        format=format,
+        seed=seed,
+        device=device,
+        devices=devices,
+        workers=workers,
+        skip_faulty=skip_faulty,
+        tensorboard=tensorboard,
+        overrides=tuple(set or ()),
+    )
+    run_train(recipe, words, out, resume=resume)
+
+
+def evaluate(
+    model: Annotated[str | None, typer.Option("--model", "-m", help="A model's name or .safetensors file.")] = None,
+    data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data; by default val or the only one.")] = None,
+    format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
+    limit: Annotated[int, typer.Option(help="Only the first so many pictures; 0 takes all.")] = 0,
+    ground_truth: Annotated[Path | None, typer.Option(help="COCO annotations, to score a result file.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="COCO results to score against --ground-truth.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="AP of every decoder layer, with and without NMS.")] = False,
+    threshold: Annotated[float, typer.Option(help="Least score in the confusion matrix.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="Folder for numbers, plots and predictions.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Pictures in one run of the model.")] = 4,
+    device: DeviceName = "cpu",
+) -> None:
+    """Measure a model on data, or any result file: the twelve COCO numbers and more."""
+    from sleuth.cli.evaluate import EvaluateWords, run_evaluate
+
+    run_evaluate(
+        EvaluateWords(
+            model=model,
+            data=data,
+            split=split,
+            format=format,
+            limit=limit,
+            ground_truth=ground_truth,
+            predictions=predictions,
+            layers=layers,
+            threshold=threshold,
+            out=out,
+            json=json,
+            batch_size=batch_size,
+            device=device,
+        )
+    )
+
+
+def trace(
+    model: ModelName = "detr-r50",
+    size: Annotated[str, typer.Option(help="Height x width of the picture, such as 800x600.")] = "800x600",
+    layers: Annotated[bool, typer.Option("--layers", help="A row for every encoder and decoder layer.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
+) -> None:
+    """Print the flow of tensors through a model, with shapes, parameters and FLOPs, measured as it runs."""
+    from sleuth.cli.trace import run_trace
+
+    run_trace(model, size, layers=layers, as_json=json)
+
+
+def models(json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False) -> None:
+    """List the models that are known by name."""
+    from sleuth.cli.models import run_models
+
+    run_models(as_json=json)

@@ -1,0 +1,34 @@
+"""The words of `sleuth data`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="A folder in COCO, VOC or YOLO form, or a COCO JSON file.")],
+    format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
+    split: Annotated[str | None, typer.Option(help="One split; by default all of them.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of annotated pictures here.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Read headers only; misses files that are cut short.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check a data set: every fault by kind, with file, id and mend. Exit code 1 if one would stop a training."""
+    from sleuth.cli.data_check import run_check
+
+    run_check(path, format, split, images, sheet, quick=quick, as_json=json)
+
+
+def scenes(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    count: Annotated[int, typer.Option(help="How many scenes.")] = 100,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    seed: Annotated[int, typer.Option(help="Another seed gives other scenes.")] = 0,
+    size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "128x128",
+) -> None:
+    """Write scenes of the built-in data as a COCO data set."""
+    from sleuth.cli.data_scenes import run_scenes
+
+    run_scenes(out, count, split, seed, size)
