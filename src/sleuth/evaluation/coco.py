@@ -83,6 +83,11 @@ class CocoScores:
         """One of the twelve by its name, such as ``AP50``."""
         return self.numbers[name]
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """The numbers that could be measured, without the others."""
+        return {name: value for name, value in self.numbers.items() if value is not None}
+
 
 def evaluate_files(ground_truth: Path, predictions: Path) -> CocoScores:
     """The COCO numbers of a result file, as the official tool computes them.
