@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 
 import torch
+from torch.nn.functional import pad
 
 from sleuth.data.samples import Sample
 from sleuth.geometry.boxes import xyxy_to_cxcywh
+from sleuth.tasks.detection import IMAGENET_MEAN, IMAGENET_STD, normalise_and_pad
 from sleuth.types import ImageBatch, Target
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+Colour = tuple[float, float, float]
 
 
 def to_batch(
     samples: Sequence[Sample],
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Colour = IMAGENET_MEAN,
+    std: Colour = IMAGENET_STD,
     multiple: int = 1,
 ) -> tuple[ImageBatch, list[Target]]:
     """Normalise pictures and pad them with zeros at the bottom and right to one size.
@@ -29,16 +30,12 @@ def to_batch(
     Returns:
         The batch, and targets whose boxes are relative to each picture as it is in the sample, without the padding.
     """
-    height = _round_up(max(sample.image.shape[1] for sample in samples), multiple)
-    width = _round_up(max(sample.image.shape[2] for sample in samples), multiple)
-    pixels = torch.zeros(len(samples), 3, height, width)
-    valid = torch.zeros(len(samples), height, width, dtype=torch.bool)
-    middle, spread = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
-    for row, sample in enumerate(samples):
-        h, w = sample.image.shape[1:]
-        pixels[row, :, :h, :w] = sample.image.float().div_(255).sub_(middle).div_(spread)
-        valid[row, :h, :w] = True
-    return ImageBatch(pixels=pixels, valid=valid), [to_target(sample) for sample in samples]
+    images = normalise_and_pad([sample.image for sample in samples], mean=mean, std=std)
+    height, width = images.valid.shape[1:]
+    more = (0, -width % multiple, 0, -height % multiple)
+    if any(more):
+        images = ImageBatch(pixels=pad(images.pixels, more), valid=pad(images.valid, more))
+    return images, [to_target(sample) for sample in samples]
 
 
 def to_target(sample: Sample) -> Target:
@@ -52,7 +49,3 @@ def to_target(sample: Sample) -> Target:
         image_id=sample.image_id,
         size_hw=sample.size_hw,
     )
-
-
-def _round_up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sleuth.data.batches import IMAGENET_MEAN, IMAGENET_STD, to_batch
+from sleuth.data.batches import Colour, to_batch
 from sleuth.data.samples import Sample, SampleSource
 from sleuth.data.transforms import Resize
 from sleuth.errors import UserError
+from sleuth.tasks.detection import IMAGENET_MEAN, IMAGENET_STD
 from sleuth.types import ImageBatch, Target
 
 Batch = tuple[ImageBatch, list[Target]]
@@ -66,8 +67,8 @@ class _Batches(Dataset[Batch | UserError]):
 
 @dataclass(frozen=True)
 class _Collate:
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: Colour
+    std: Colour
     multiple: int
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -169,8 +170,8 @@ class TrainingStream:
         workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Colour = IMAGENET_MEAN,
+        std: Colour = IMAGENET_STD,
         multiple: int = 1,
         prefetch: int = 2,
         shuffle: bool = True,
@@ -184,7 +185,7 @@ class TrainingStream:
         self.size, self.batch_size, self.seed = len(source), batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.shuffle = shuffle and self.size <= MAX_SHUFFLED
-        collate = _Collate(tuple(mean), tuple(std), multiple)
+        collate = _Collate(mean, std, multiple)
         self._loader = _Loader(_Batches(source, augmentation, collate), workers, prefetch)
 
     @property
@@ -250,15 +251,15 @@ class EvaluationStream:
         longest: int | None,
         batch_size: int = 1,
         workers: int = 0,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Colour = IMAGENET_MEAN,
+        std: Colour = IMAGENET_STD,
         multiple: int = 1,
         prefetch: int = 2,
         limit: int | None = None,
     ) -> None:
         self.size = len(source) if limit is None else min(limit, len(source))
         self.batch_size = batch_size
-        collate = _Collate(tuple(mean), tuple(std), multiple)
+        collate = _Collate(mean, std, multiple)
         self._loader = _Loader(_Batches(source, Resize(shortest, longest), collate), workers, prefetch)
 
     @property

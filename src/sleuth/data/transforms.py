@@ -11,9 +11,11 @@ from torchvision.transforms.v2 import functional as F
 
 from sleuth.data.samples import Sample
 from sleuth.errors import UserError
+from sleuth.tasks.detection import Preprocess
 
 PAPER_SCALE = 800
 PAPER_LONGEST = 1333
+NO_LIMIT = 2**40
 
 
 def resized_hw(size_hw: tuple[int, int], shortest: int, longest: int | None) -> tuple[int, int]:
@@ -24,17 +26,10 @@ def resized_hw(size_hw: tuple[int, int], shortest: int, longest: int | None) -> 
     >>> resized_hw((100, 400), 800, 1333)
     (333, 1332)
 
-    Source: the resize of the original implementation, with its rounding.
+    The same rule as at evaluation: `Preprocess.size_for`.
     """
-    height, width = size_hw
-    low, high = min(size_hw), max(size_hw)
-    if longest is not None and high / low * shortest > longest:
-        shortest = max(1, round(longest * low / high))
-    if low == shortest:
-        return height, width
-    if height < width:
-        return shortest, int(shortest * width / height)
-    return int(shortest * height / width), shortest
+    limit = NO_LIMIT if longest is None else longest
+    return Preprocess(shortest=shortest, longest=limit).size_for(size_hw)
 
 
 @dataclass(frozen=True)

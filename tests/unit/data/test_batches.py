@@ -25,7 +25,7 @@ def test_padding_and_validity():
     assert (images.pixels[0, :, 10:] == 0).all()
     assert (images.pixels[1, :, :, 8:] == 0).all()
     white = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
-    assert torch.equal(images.pixels[1, :, 3, 3], white)
+    assert torch.allclose(images.pixels[1, :, 3, 3], white)
     assert [len(target.labels) for target in targets] == [0, 0]
 
 
