@@ -103,7 +103,7 @@ def _check_pictures(
 
 def _check_picture(record: PictureRecord, deep: bool) -> Fault | None:
     file = str(record.path)
-    if not record.path.exists():
+    if not os.path.exists(record.path):
         return Fault("missing-picture", file, "there is no such file", record.id, record.id)
     try:
         size_hw = _decoded_size(record.path) if deep else picture_size(record.path)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.errors import UserError
 
@@ -173,6 +174,18 @@ def test_a_missing_size_is_read_from_the_picture(tmp_path, make_coco, kinds):
     data = open_data(file)
     assert [record.size_hw for record in data.records] == [(40, 60)]
     assert kinds(data)[1:] == [("no-size", 1), ("no-size", 2), ("missing-picture", 2), ("unlisted-picture", None)]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".jpg", "a\0b.jpg", "", "../../.."])
+def test_impossible_file_names_are_missing_pictures(tmp_path, make_coco, name):
+    file = make_coco(
+        tmp_path / "x.json",
+        None,
+        images=[{"id": 1, "file_name": name, "height": 4, "width": 6}],
+        annotations=[],
+    )
+    report = check_data(open_data(file))
+    assert [fault.kind for fault in report.errors] in (["missing-picture"], ["unreadable-picture"])
 
 
 @pytest.mark.parametrize(

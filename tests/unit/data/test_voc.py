@@ -98,6 +98,14 @@ def test_each_fault_is_told(tmp_path, make_voc, make_picture, kinds):
     assert data.records[1].boxes_xyxy_px.tolist() == [[1, 1, 60, 20]]
 
 
+def test_pictures_that_differ_by_suffix_only(tmp_path, make_voc, make_picture, kinds):
+    make_voc(tmp_path / "a.xml", tmp_path / "a.jpg")
+    make_picture(tmp_path / "a.png")
+    data = open_data(tmp_path)
+    assert [record.name for record in data.records] == ["a.jpg"]
+    assert kinds(data) == [("duplicate-name", 1), ("unlisted-picture", None)]
+
+
 def test_a_broken_list_is_named(tmp_path, make_voc):
     make_voc(tmp_path / "Annotations" / "a.xml", tmp_path / "images" / "a.jpg")
     (tmp_path / "ImageSets").mkdir()

@@ -116,6 +116,15 @@ def test_each_fault_is_told(tmp_path, make_yolo, kinds):
     assert len(data.records[0]) == 4
 
 
+def test_two_pictures_with_one_label_file(tmp_path, make_yolo, make_picture, kinds):
+    make_yolo(tmp_path / "images", tmp_path / "labels", {"a": BOX})
+    make_picture(tmp_path / "images" / "a.png")
+    write(tmp_path / "d.yaml", train="images", names=["cat"])
+    data = open_data(tmp_path)
+    assert [len(record) for record in data.records] == [1, 1]
+    assert kinds(data) == [("duplicate-name", 2)]
+
+
 @pytest.mark.parametrize(
     ("page", "what"),
     [

@@ -117,7 +117,7 @@ def measure(path: Path, image_id: int | None, faults: list[Fault]) -> tuple[int,
     try:
         return picture_size(path)
     except UserError as error:
-        kind = "unreadable-picture" if path.exists() else "missing-picture"
+        kind = "unreadable-picture" if os.path.exists(path) else "missing-picture"
         faults.append(Fault(kind, str(path), error.what, image_id, image_id))
         return None
 
@@ -132,6 +132,7 @@ class PictureFinder:
     def __init__(self, folders: Iterable[Path]) -> None:
         self.folders = tuple(dict.fromkeys(folders))
         self._listings: dict[Path, dict[str, Path]] = {}
+        self._groups: dict[Path, dict[str, list[Path]]] = {}
 
     def by_name(self, name: str) -> Path | None:
         """The file of this name, which may contain folders; else the one of its last part."""
@@ -145,11 +146,11 @@ class PictureFinder:
 
     def by_stem(self, stem: str) -> Path | None:
         """The picture of this name, with whatever suffix pictures have."""
-        for folder in self.folders:
-            found = self._stems(folder).get(stem)
-            if found is not None:
-                return found
-        return None
+        return next(iter(self.namesakes(stem)), None)
+
+    def namesakes(self, stem: str) -> list[Path]:
+        """All pictures of this name in the first folder that has one: they differ by suffix only."""
+        return next((found for folder in self.folders if (found := self._stems(folder).get(stem))), [])
 
     def pictures(self) -> list[Path]:
         """All pictures that lie in the folders, not deeper."""
@@ -159,17 +160,19 @@ class PictureFinder:
         if folder not in self._listings:
             try:
                 names = sorted(os.listdir(folder))
-            except OSError:
+            except (OSError, ValueError):
                 names = []
             self._listings[folder] = {name: folder / name for name in names}
         return self._listings[folder]
 
-    def _stems(self, folder: Path) -> dict[str, Path]:
-        key = folder / "*"
-        if key not in self._listings:
-            pictures = [path for path in self._listing(folder).values() if is_picture(path)]
-            self._listings[key] = {path.stem: path for path in reversed(pictures)}
-        return self._listings[key]
+    def _stems(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._groups:
+            groups: dict[str, list[Path]] = {}
+            for path in self._listing(folder).values():
+                if is_picture(path):
+                    groups.setdefault(path.stem, []).append(path)
+            self._groups[folder] = groups
+        return self._groups[folder]
 
 
 def tell_unlisted(pictures: Iterable[Path], used: Iterable[Path], faults: list[Fault]) -> None:

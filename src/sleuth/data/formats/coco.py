@@ -3,6 +3,7 @@
 import json
 import math
 import mmap
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def _categories(
         raise UserError("a category has no id, or shares it", where=where, mend="give each category an id of its own")
     numbers = _whole_numbers(ids, "category", where, faults)
     order = sorted(range(len(ids)), key=lambda row: numbers[row])
-    names = tuple(str(entries[row].get("name", numbers[row])) for row in order)
+    names = tuple(str(entries[row].get("name") or numbers[row]) for row in order)
     category_ids = tuple(numbers[row] for row in order)
     tell_category_gaps(category_ids, where, faults)
     for label, name in enumerate(names):
@@ -245,7 +246,7 @@ def _finder(location: CocoLocation, images: Path | None, names: list[str]) -> Pi
     if images is not None:
         usual = [images, images / split]
     sampled = names[:_SAMPLED_NAMES]
-    hits = [sum((folder / name.replace("\\", "/")).is_file() for name in sampled) for folder in usual]
+    hits = [sum(os.path.isfile(folder / name.replace("\\", "/")) for name in sampled) for folder in usual]
     best = max(range(len(usual)), key=lambda place: (hits[place], -place))
     return PictureFinder([usual[best], *usual])
 

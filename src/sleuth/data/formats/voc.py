@@ -103,6 +103,9 @@ def read_voc(location: VocLocation, images: Path | None = None) -> DetectionData
             continue
         file = finder.by_stem(stem) or (finder.by_name(page.filename) if page.filename else None)
         file = file or finder.folders[0] / (page.filename or f"{stem}.jpg")
+        if len(finder.namesakes(stem)) > 1:
+            what = "pictures differ by suffix only: " + ", ".join(path.name for path in finder.namesakes(stem))
+            faults.append(Fault("duplicate-name", str(xml), what, image_id, image_id))
         size_hw = page.size_hw
         if size_hw is None:
             faults.append(Fault("no-size", str(xml), "the picture's size is not given", image_id))

@@ -73,9 +73,13 @@ def read_yolo(location: YoloLocation, images: Path | None = None) -> DetectionDa
     label_of = {id: label for label, id in enumerate(category_ids)}
     records: list[PictureRecord] = []
     annotation_id = 0
+    owners: dict[Path, Path] = {}
     for image_id, (file, folder) in enumerate(_pictures(location, images, faults), start=1):
         label_file = _label_file(file, folder, location)
         lines, text_fault = _lines(label_file)
+        if owners.setdefault(label_file, file) != file:
+            what = f"the label file is that of {owners[label_file].name} too"
+            faults.append(Fault("duplicate-name", str(file), what, image_id, image_id))
         if text_fault is not None:
             faults.append(Fault("unreadable-annotation", str(label_file), text_fault, image_id, image_id))
         if lines is None:
@@ -115,7 +119,7 @@ def read_yolo(location: YoloLocation, images: Path | None = None) -> DetectionDa
 def _load(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"this is not valid YAML ({error})", where=file, mend="correct the file") from error
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=file, mend="check the path") from error
