@@ -97,7 +97,7 @@ class TrainingProgress:
 def clock(seconds: float) -> str:
     """A length of time as people write it.
 
-    >>> clock(5025)
+    >>> clock(5025.0)
     '1:23:45'
     """
     whole = max(0, round(seconds))

@@ -36,7 +36,7 @@ from sleuth.training.meter import Meter
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.processes import agree, user_errors_of_lost_peers
 from sleuth.training.progress import TrainingProgress
-from sleuth.training.recipe import Recipe, differences
+from sleuth.training.recipe import Recipe, differences, recipe_from_tables
 from sleuth.training.run_folder import RunFolder
 from sleuth.training.sources import check_source, open_source
 from sleuth.weights.checkpoint import save_model
@@ -257,9 +257,9 @@ class Run:
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def gather_names(self, names: list[str]) -> list[str]:
-        """Names from all processes."""
-        return [name for part in self._gathered(names) for name in part]
+    def gather(self, values: list[Any]) -> list[Any]:
+        """The values of all processes, in their order."""
+        return [value for part in self._gathered(values) for value in part]
 
     def _endless(self) -> Iterator[Batch]:
         epoch, batch = self.length.place(self.counters.step)
@@ -319,7 +319,9 @@ def _check(recipe: Recipe, folder: RunFolder, *, resume: bool) -> None:
     folder.check(resume=resume)
     if not resume:
         return
-    changed = differences(load_state(folder.state).recipe, recipe.tables())
+    # Read as a recipe, it has the keys that came later, with their defaults.
+    begun = recipe_from_tables(load_state(folder.state).recipe, where=folder.state)
+    changed = differences(begun.tables(), recipe.tables())
     if changed:
         name, (before, now) = next(iter(changed.items()))
         raise UserError(

@@ -25,7 +25,7 @@ class ScheduleSettings:
     floor: float = 0.0
 
 
-def rate_factor(settings: ScheduleSettings, step: int, *, total_steps: int, steps_per_unit: float = 1) -> float:
+def rate_factor(settings: ScheduleSettings, step: int, *, total_steps: int, steps_per_unit: float = 1.0) -> float:
     """The share of the full learning rate to use in one optimiser step: a pure function, so resuming needs no state.
 
     Args:

@@ -108,6 +108,8 @@ def coerce(hint: Any, value: Any, *, key: str, where: object) -> Any:
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
+        if value is None and types.NoneType in inner:
+            return None
         if len(inner) == 2 and types.NoneType in inner:
             return coerce(next(kind for kind in inner if kind is not types.NoneType), value, key=key, where=where)
         for kind in inner:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sleuth.data.checks import check_data
+from sleuth.data.faults import FAULT_KINDS
 from sleuth.data.open import open_data
 from sleuth.data.records import DetectionData
 from sleuth.data.report import DataReport
@@ -62,7 +63,7 @@ def check_source(recipe: Recipe, source: SampleSource) -> tuple[DataReport | Non
     report = check_data(source.data)
     report.raise_if_fatal()
     notes = [f"{report.pictures} pictures, {report.objects} objects, {len(report.classes)} classes"]
-    notes += [f"warning: {fault.line()}" for fault in report.of("warning")[:5]]
+    notes += [f"warning: {FAULT_KINDS[fault.kind].title}: {fault.line()}" for fault in report.of("warning")[:5]]
     if len(report.of("warning")) > 5:
         notes.append(f"warning: {len(report.of('warning')) - 5} more; see them with `sleuth data check`")
     queries = recipe.model.config.num_queries

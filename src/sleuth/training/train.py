@@ -192,7 +192,10 @@ def _keep_best(run: Run, scores: dict[str, float]) -> None:
 
 def _report_skipped(run: Run, seen: Sequence[tuple[SetPrediction, Sequence[Target]]]) -> None:
     """Name the pictures of a step that was skipped; too many such steps in a row end the training."""
-    names = run.gather_names([name for prediction, targets in seen for name in _suspects(prediction, targets)])
+    pictures = [picture for prediction, targets in seen for picture in _finite_or_not(prediction, targets)]
+    pictures = run.gather(pictures)
+    # Where none stands out, any of the step's pictures may be the cause.
+    names = [name for name, finite in pictures if not finite] or [name for name, _ in pictures]
     in_a_row = run.counters.skipped_in_a_row
     if run.is_main:
         run.folder.log({"step": run.counters.step, "skipped": names})
@@ -207,17 +210,14 @@ def _report_skipped(run: Run, seen: Sequence[tuple[SetPrediction, Sequence[Targe
 
 
 @torch.no_grad()
-def _suspects(prediction: SetPrediction, targets: Sequence[Target]) -> list[str]:
-    """The pictures whose own predictions or boxes are not finite, or all of them if none stands out."""
-    good = prediction.logits.isfinite().all(-1).all(-1).all(0) & prediction.boxes_cxcywh.isfinite().all(-1).all(-1).all(
-        0
-    )
-    bad = [
-        target.name
-        for target, fine in zip(targets, good.tolist(), strict=True)
-        if not (fine and bool(target.boxes_cxcywh.isfinite().all()))
+def _finite_or_not(prediction: SetPrediction, targets: Sequence[Target]) -> list[tuple[str, bool]]:
+    """Each picture's name, and whether its own predictions and boxes are finite."""
+    logits, boxes = prediction.logits, prediction.boxes_cxcywh
+    finite = (logits.isfinite().all(-1) & boxes.isfinite().all(-1)).all(-1).all(0)
+    return [
+        (target.name, fine and bool(target.boxes_cxcywh.isfinite().all()))
+        for target, fine in zip(targets, finite.tolist(), strict=True)
     ]
-    return bad or [target.name for target in targets]
 
 
 def _as_float32(prediction: SetPrediction) -> SetPrediction:
