@@ -44,9 +44,9 @@ def token_centres(memory: Memory) -> Float[Tensor, "batch tokens 2"]:
 
 @torch.no_grad()
 def dense_match(memory: Memory, targets: PaddedTargets, *, core: float = 0.5) -> DenseMatch:
-    """Give each object the tokens in its core, and at least the one nearest to its centre.
+    """Give each object the tokens in its core, and at least one: the nearest to its centre that is left.
 
-    Where cores overlap, the smaller object has the token.
+    Where cores overlap, the smaller object has the token. With more objects than tokens, the largest go without.
 
     Args:
         memory: whose tokens are given away.
@@ -84,16 +84,14 @@ def _with_nearest(
     targets: PaddedTargets,
     valid: Bool[Tensor, "batch tokens"] | None,
 ) -> Int[Tensor, "batch tokens"]:
-    """Large objects first, then small: the nearest token of each object becomes its own."""
-    if not targets.labels.shape[1]:
-        return owner
+    """Small objects first, then large: each gets the nearest token that no other object has got in this way."""
     distance = (centres[:, :, None, :] - targets.boxes_cxcywh[:, None, :, :2]).square().sum(-1)
-    if valid is not None:
-        distance = distance.masked_fill(~valid[:, :, None], torch.inf)
-    nearest = distance.argmin(1)
-    area = targets.boxes_cxcywh[..., 2] * targets.boxes_cxcywh[..., 3]
-    for target in area.argsort(dim=1, descending=True).T:
-        row = torch.arange(len(owner), device=owner.device)[targets.present.gather(1, target[:, None])[:, 0]]
-        chosen = target[row]
-        owner[row, nearest[row, chosen]] = chosen
+    free = torch.ones_like(owner, dtype=torch.bool) if valid is None else valid.clone()
+    row = torch.arange(len(owner), device=owner.device)
+    area = (targets.boxes_cxcywh[..., 2] * targets.boxes_cxcywh[..., 3]).masked_fill(~targets.present, torch.inf)
+    for target in area.argsort(dim=1, stable=True).T:
+        nearest = distance[row, :, target].masked_fill(~free, torch.inf).argmin(1)
+        takes = targets.present[row, target] & free[row, nearest]
+        owner[row, nearest] = torch.where(takes, target, owner[row, nearest])
+        free[row, nearest] &= ~takes
     return owner

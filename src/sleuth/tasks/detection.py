@@ -1,5 +1,6 @@
 """Detection: pictures in, boxes out. What happens before and after the model."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,9 @@ class Preprocess:
         mean: of each channel, on the 0 to 1 scale.
         std: of each channel, on the 0 to 1 scale.
 
+    Raises:
+        ValueError: a size below 1, or channels that cannot be normalised.
+
     Source: Carion et al. 2020, section 4 (800, 1333).
     """
 
@@ -44,6 +48,12 @@ class Preprocess:
     longest: int = 1333
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if self.shortest < 1 or self.longest < 1:
+            raise ValueError(f"sizes must be at least 1, not {self.shortest} and {self.longest}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, self.mean)) or not min(self.std) > 0:
+            raise ValueError(f"mean {self.mean} and std {self.std} must be three numbers each, and std above 0")
 
     def size_for(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Height and width that a picture of ``size_hw`` is resized to: its shape is kept.
@@ -56,9 +66,11 @@ class Preprocess:
         shortest = self.shortest
         if high / low * shortest > self.longest:
             shortest = round(self.longest * low / high)
+        if shortest < 1:  # a line, thinner than a pixel at that length
+            return (1, self.longest) if height <= width else (self.longest, 1)
         if height <= width:
-            return max(shortest, 1), max(int(shortest * width / height), 1)
-        return max(int(shortest * height / width), 1), max(shortest, 1)
+            return shortest, int(shortest * width / height)
+        return int(shortest * height / width), shortest
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,11 @@ def _os_error_number(message: str) -> int | None:
 def _stored(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
     def cast(tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.detach().cpu().contiguous()
-        return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        if dtype is None or not tensor.is_floating_point():
+            return tensor
+        narrow = tensor.to(dtype)
+        # A value too large for half precision would come back as infinity: such a tensor stays as it is.
+        return narrow if torch.equal(narrow.isfinite(), tensor.isfinite()) else tensor
 
     return {key: cast(tensor) for key, tensor in state.items()}
 
@@ -133,11 +137,11 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         UserError: the file is missing, unreadable, cut off or no safetensors file.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError("no such file", where=path, mend="check the path, or see `sleuth models` for known names")
-    if path.is_dir():
-        raise UserError("this is a folder, not a .safetensors file", where=path, mend="name the file inside it")
     try:
+        if not path.exists():
+            raise UserError("no such file", where=path, mend="check the path, or see `sleuth models` for known names")
+        if path.is_dir():
+            raise UserError("this is a folder, not a .safetensors file", where=path, mend="name the file inside it")
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except PermissionError as error:
@@ -158,12 +162,13 @@ def read_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
         raise UserError("these weights carry no Sleuth card", where=path, mend="use a file that `sleuth train` wrote")
     try:
         values = json.loads(metadata[_KEY])
-        card = ModelCard(**values)
-    except (json.JSONDecodeError, TypeError) as error:
+        values |= {key: tuple(values[key]) for key in ("names", "category_ids")}
+        for key in ("config", "preprocess"):
+            if not isinstance(values[key], dict):
+                raise TypeError(f"{key} is no table")
+        return ModelCard(**values)
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"the card is not readable ({error})", where=path, mend="train or export it again") from error
-    return ModelCard(
-        card.architecture, card.config, tuple(card.names), tuple(card.category_ids), card.preprocess, card.notes
-    )
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -180,7 +185,17 @@ def load_model(path: Path) -> LoadedModel:
     known = {f.name for f in fields(DetrConfig)}
     if unknown := sorted(card.config.keys() - known):
         raise UserError(f"unknown option {unknown[0]!r} in the card", where=path, mend="update Sleuth")
-    model = build_detr(DetrConfig(**card.config))
+    try:
+        config = DetrConfig(**card.config)
+        preprocess_from(card.preprocess)
+        model = build_detr(config)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the card describes no model ({error})", where=path, mend="train or export it again"
+        ) from error
+    if not len(card.names) == len(card.category_ids) == config.num_classes:
+        what = f"the card names {len(card.names)} classes, but the model has {config.num_classes}"
+        raise UserError(what, where=path, mend="train or export it again")
     fill(model, tensors, path)
     return LoadedModel(model.eval(), card)
 

@@ -145,6 +145,9 @@ def _apply(rule: Rule, places: dict[str, str], tensor: Tensor) -> list[tuple[str
     if rule.op == "drop":
         return []
     if rule.op == "split_qkv":
+        if tensor.dim() == 0 or len(tensor) % 3:
+            what = f"{rule.source.format(**places)!r} has shape {list(tensor.shape)}, which is no stack of q, k and v"
+            raise UserError(what, mend="check the architecture")
         parts = tensor.chunk(3, dim=0)
         return [(rule.target.format(qkv=name, **places), part) for name, part in zip(QKV, parts, strict=True)]
     return [(rule.target.format(**places), tensor)]
