@@ -1,0 +1,138 @@
+"""The key-map engine: total, one to one, and clear about what does not fit."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from sleuth.errors import UserError
+from sleuth.weights.keymap import KeyMap, Rule
+
+TABLE = KeyMap(
+    [
+        Rule("stem.weight", "body.stem.weight"),
+        Rule("blocks.{layer}.attn.in_proj_weight", "layers.{layer}.attention.{qkv}.weight", op="split_qkv"),
+        Rule("blocks.{layer}.fc{n}.bias", "layers.{layer}.linear{n}.bias"),
+        Rule("blocks.{layer}.counter", op="drop", reason="counts batches; nothing reads it"),
+    ],
+    origin="nowhere/model",
+)
+
+
+def foreign() -> dict[str, Tensor]:
+    keys: dict[str, Tensor] = {"stem.weight": torch.randn(2, 3)}
+    for layer in (0, 11):
+        keys[f"blocks.{layer}.attn.in_proj_weight"] = torch.randn(12, 4)
+        keys[f"blocks.{layer}.fc1.bias"] = torch.randn(5)
+        keys[f"blocks.{layer}.fc2.bias"] = torch.randn(4)
+        keys[f"blocks.{layer}.counter"] = torch.tensor(7)
+    return keys
+
+
+def wanted() -> dict[str, torch.Size]:
+    shapes = {"body.stem.weight": torch.Size([2, 3])}
+    for layer in (0, 11):
+        for part in ("q_proj", "k_proj", "v_proj"):
+            shapes[f"layers.{layer}.attention.{part}.weight"] = torch.Size([4, 4])
+        shapes[f"layers.{layer}.linear1.bias"] = torch.Size([5])
+        shapes[f"layers.{layer}.linear2.bias"] = torch.Size([4])
+    return shapes
+
+
+def test_loading_fills_every_target() -> None:
+    source = foreign()
+    loaded = TABLE.load(source, wanted())
+    assert {key: value.shape for key, value in loaded.items()} == wanted()
+    assert torch.equal(loaded["body.stem.weight"], source["stem.weight"])
+    assert torch.equal(loaded["layers.11.linear2.bias"], source["blocks.11.fc2.bias"])
+    q, k, v = source["blocks.0.attn.in_proj_weight"].chunk(3)
+    for name, part in (("q_proj", q), ("k_proj", k), ("v_proj", v)):
+        assert torch.equal(loaded[f"layers.0.attention.{name}.weight"], part)
+
+
+def test_export_is_the_inverse() -> None:
+    source = foreign()
+    exported = TABLE.export(TABLE.load(source, wanted()))
+    kept = {key: value for key, value in source.items() if not key.endswith("counter")}
+    assert exported.keys() == kept.keys()
+    assert all(torch.equal(exported[key], value) for key, value in kept.items())
+
+
+def test_a_key_that_no_rule_knows() -> None:
+    with pytest.raises(UserError, match=r"'head.weight' is unknown in the key map of nowhere/model"):
+        TABLE.load({**foreign(), "head.weight": torch.zeros(1)}, wanted())
+    with pytest.raises(UserError, match="is unknown"):
+        TABLE.rule_for("stem.weight.extra")
+    with pytest.raises(UserError, match="is unknown"):
+        TABLE.rule_for("blocks.first.counter")
+
+
+def test_a_dot_in_a_pattern_is_a_dot() -> None:
+    with pytest.raises(UserError, match="is unknown"):
+        TABLE.rule_for("stem_weight")
+
+
+def test_a_key_that_meets_two_rules() -> None:
+    twice = KeyMap([Rule("a.{n}", "b.{n}"), Rule("a.0", "c")], origin="nowhere")
+    with pytest.raises(UserError, match=r"'a.0' meets 2 rules"):
+        twice.rule_for("a.0")
+
+
+def test_a_target_that_is_filled_twice() -> None:
+    twice = KeyMap([Rule("a", "c"), Rule("b", "c")], origin="nowhere")
+    with pytest.raises(UserError, match="'b' fills 'c' a second time"):
+        twice.load({"a": torch.zeros(1), "b": torch.zeros(1)}, {"c": torch.Size([1])})
+
+
+def test_weights_that_are_missing() -> None:
+    source = foreign()
+    del source["blocks.11.fc1.bias"]
+    with pytest.raises(UserError, match=r"no weights for 'layers.11.linear1.bias'"):
+        TABLE.load(source, wanted())
+    with pytest.raises(UserError, match="and 10 more"):
+        TABLE.load({}, wanted())
+
+
+def test_weights_that_the_model_has_no_place_for() -> None:
+    fewer = {key: shape for key, shape in wanted().items() if ".11." not in key}
+    with pytest.raises(UserError, match=r"the model has no 'layers.11.attention.k_proj.weight' and 4 more"):
+        TABLE.load(foreign(), fewer)
+
+
+def test_weights_of_another_shape() -> None:
+    source = foreign() | {"stem.weight": torch.zeros(3, 2)}
+    with pytest.raises(UserError, match=r"'body.stem.weight' has shape \[3, 2\], but the model wants \[2, 3\]"):
+        TABLE.load(source, wanted())
+
+
+@pytest.mark.parametrize("shape", [(13, 4), (4, 4), (2, 4), (1, 4), ()])
+def test_a_stack_that_does_not_split_in_three(shape: tuple[int, ...]) -> None:
+    source = foreign() | {"blocks.0.attn.in_proj_weight": torch.zeros(shape)}
+    with pytest.raises(UserError, match="no stack of q, k and v"):
+        TABLE.load(source, wanted())
+
+
+def test_an_export_of_a_key_that_no_rule_leads_to() -> None:
+    with pytest.raises(UserError, match=r"0 rules lead to 'head.weight'"):
+        TABLE.export({"head.weight": torch.zeros(1)})
+
+
+def test_a_drop_states_its_reason() -> None:
+    with pytest.raises(ValueError, match="states no reason"):
+        Rule("a", op="drop")
+
+
+def test_rules_that_cannot_be_inverted_are_refused() -> None:
+    with pytest.raises(ValueError, match="different placeholders"):
+        Rule("a.{n}", "b")
+    with pytest.raises(ValueError, match="different placeholders"):
+        Rule("a.{n}", "b.{m}")
+    with pytest.raises(ValueError, match="qkv"):
+        Rule("a", "b.{qkv}")
+    with pytest.raises(ValueError, match="qkv"):
+        Rule("a", "b", op="split_qkv")
+
+
+def test_every_fault_is_one_line() -> None:
+    with pytest.raises(UserError) as caught:
+        TABLE.load({}, wanted())
+    assert "\n" not in caught.value.line()
