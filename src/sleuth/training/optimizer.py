@@ -28,6 +28,18 @@ class OptimizerSettings:
     batch_size: int = 2
     accumulate: int = 1
 
+    def __post_init__(self) -> None:
+        if self.rate <= 0:
+            raise ValueError("rate must be above 0")
+        for name in ("batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("backbone_rate", "weight_decay", "clip"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must not be negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("betas must be at least 0 and below 1")
+
 
 def named_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, object]]:
     """Two parameter groups, ``rest`` and ``backbone``; frozen parameters belong to neither.

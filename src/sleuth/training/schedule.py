@@ -24,6 +24,14 @@ class ScheduleSettings:
     drop_factor: float = 0.1
     floor: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0 or any(at < 0 for at in self.drop_at):
+            raise ValueError("warmup_steps and drop_at must not be negative")
+        if self.drop_factor <= 0:
+            raise ValueError("drop_factor must be above 0")
+        if not 0 <= self.floor <= 1:
+            raise ValueError("floor must be between 0 and 1")
+
 
 def rate_factor(settings: ScheduleSettings, step: int, *, total_steps: int, steps_per_unit: float = 1.0) -> float:
     """The share of the full learning rate to use in one optimiser step: a pure function, so resuming needs no state.

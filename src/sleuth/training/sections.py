@@ -120,7 +120,7 @@ def coerce(hint: Any, value: Any, *, key: str, where: object) -> Any:
     elif origin is Literal:
         if value in inner and type(value) in {type(choice) for choice in inner}:
             return value
-        nearest = difflib.get_close_matches(str(value), [str(choice) for choice in inner], n=1, cutoff=0.6)
+        nearest = difflib.get_close_matches(str(value), [str(choice) for choice in inner], n=1, cutoff=0.5)
         mend = f"did you mean {nearest[0]!r}?" if nearest else None
         choices = ", ".join(str(choice) for choice in inner)
         raise UserError(f"{key} = {_shown(value)} is none of: {choices}", where=where, mend=mend)
@@ -145,7 +145,7 @@ def toml_text(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """The tables written as TOML, in their order; keys whose value is None are left out."""
     lines: list[str] = []
     for section, table in tables.items():
-        lines += ([""] if lines else []) + [f"[{section}]"]
+        lines += ([""] if lines else []) + [f"[{_key(section)}]"]
         lines += [f"{_key(key)} = {_value(value)}" for key, value in table.items() if value is not None]
     return "\n".join(lines) + "\n"
 

@@ -10,8 +10,10 @@ from sleuth.data.records import DetectionData
 from sleuth.data.report import DataReport
 from sleuth.data.samples import SampleSource
 from sleuth.data.scenes import SceneSource
+from sleuth.data.scenes.glyphs import SPLITS
 from sleuth.data.source import PictureSource
 from sleuth.training.recipe import Recipe
+from sleuth.training.sections import check_keys
 
 BUILT_IN_DATA = "scenes"
 
@@ -29,6 +31,7 @@ def open_source(recipe: Recipe, split: str, *, like: SampleSource | None = None)
     """
     settings = recipe.data
     if settings.path == BUILT_IN_DATA:
+        check_keys([split], SPLITS, what="split of the scenes", where="data")
         return SceneSource(split=split, count=_limit(recipe, split), config=recipe.scenes)  # type: ignore[arg-type]
     data = open_split(recipe, split)
     if settings.skip_faulty:

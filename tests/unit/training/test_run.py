@@ -1,0 +1,79 @@
+"""Lengths and milestones of a run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from sleuth.training.run import Length, open_run
+
+
+def due_at(length: Length, every: int) -> list[int]:
+    return [step for step in range(1, length.total_steps + 1) if length.due(step, every)]
+
+
+def test_length_in_steps(tiny):
+    length = Length.of(tiny("run.steps=10"), 4)
+    assert (length.total_steps, length.steps_per_unit) == (10, 1.0)
+    assert due_at(length, 3) == [3, 6, 9, 10]
+    assert due_at(length, 0) == [10]
+    assert [length.place(step) for step in (0, 3, 4, 9)] == [(0, 0), (0, 3), (1, 0), (2, 1)]
+
+
+def epochs(tiny, count: int, accumulate: int = 1):
+    recipe = tiny("run.steps=0", f"run.epochs={count}", f"optimizer.accumulate={accumulate}")
+    return lambda batches: Length.of(recipe, batches)
+
+
+def test_length_in_epochs(tiny):
+    length = epochs(tiny, 6)(4)
+    assert (length.total_steps, length.steps_per_unit) == (24, 4.0)
+    assert due_at(length, 2) == [8, 16, 24]
+    assert length.epoch(6) == 1.5
+
+
+def test_steps_of_several_batches_run_across_epochs(tiny):
+    length = epochs(tiny, 3, accumulate=2)(5)
+    assert (length.total_steps, length.steps_per_unit) == (7, 2.5)
+    assert due_at(length, 1) == [3, 5, 7]
+    assert length.place(3) == (1, 1)
+
+
+def test_an_epoch_shorter_than_a_step_still_trains(tiny):
+    assert epochs(tiny, 1, accumulate=8)(3).total_steps == 1
+
+
+def test_weights_depend_on_the_seed_alone(tiny, tmp_path: Path):
+    quiet = Console(quiet=True)
+
+    def weights(name: str, seed: int) -> torch.Tensor:
+        recipe = tiny(f"run.seed={seed}")
+        with open_run(recipe, tmp_path / name, source=None, resume=False, console=quiet) as run:
+            return run.model.class_head.weight.detach().clone()
+
+    torch.rand(3)
+    assert torch.equal(weights("a", 1), weights("b", 1))
+    assert not torch.equal(weights("c", 1), weights("d", 2))
+
+
+def test_object_counts_are_those_of_one_large_batch(tiny, tmp_path: Path):
+    recipe = tiny("optimizer.accumulate=2", "optimizer.batch_size=3")
+    with open_run(recipe, tmp_path / "run", source=None, resume=False, console=Console(quiet=True)) as run:
+        batches = run.next_batches()
+        counts = run.object_counts(batches)
+        whole = run.criterion.counts([target for _, targets in batches for target in targets], 8)
+        assert torch.allclose(counts * 2, whole)
+
+
+@pytest.mark.parametrize("clip", [0.5, 0.0])
+def test_gradients_are_clipped_to_the_largest_norm(tiny, tmp_path: Path, clip: float):
+    recipe = tiny(f"optimizer.clip={clip}")
+    with open_run(recipe, tmp_path / "run", source=None, resume=False, console=Console(quiet=True)) as run:
+        for parameter in run.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        trained = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+        before = sum(parameter.numel() for parameter in trained) ** 0.5
+        assert float(run.clip_gradients()) == pytest.approx(before, rel=1e-4)
+        after = float(torch.cat([parameter.grad.flatten() for parameter in trained]).norm())
+        assert after == pytest.approx(clip or before, rel=1e-4)
