@@ -8,7 +8,7 @@ import typer
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="A bundled model's name or a .safetensors file; see `sleuth models`.")
 ]
-DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
+DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 
 def demo(
@@ -26,21 +26,43 @@ def predict(
     sources: Annotated[list[str], typer.Argument(help="Pictures, folders, globs or videos.")],
     model: ModelName = "detr-scenes",
     threshold: Annotated[float, typer.Option(help="Least score to report, 0 to 1.")] = 0.5,
-    out: Annotated[Path | None, typer.Option(help="Folder for annotated pictures and videos.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for annotated pictures and videos; sleuth-found, if --json is not given either."),
+    ] = None,
     json: Annotated[str | None, typer.Option(help="Write the detections as JSON to this file; - prints them.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 4,
-    device: DeviceName = "cpu",
+    skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out what cannot be read.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 1,
+    device: DeviceName = "auto",
 ) -> None:
-    """Find objects in pictures, folders, globs or videos."""
-    from sleuth.cli.predict import run_predict
+    """Find objects in pictures, folders, globs or videos.
 
-    run_predict(sources, model, threshold, out, json, batch_size, device)
+    JSON is a list of {"image", "width", "height", "detections": [{"label", "category_id", "score", "bbox"}]}, where
+    bbox is x, y, width, height in pixels of the original picture, the best first.
+    """
+    from sleuth.cli.predict import PredictWords, run_predict
+
+    run_predict(
+        PredictWords(
+            sources=tuple(sources),
+            model=model,
+            threshold=threshold,
+            out=out,
+            json=json,
+            skip_faulty=skip_faulty,
+            batch_size=batch_size,
+            device=device,
+        )
+    )
 
 
 def train(
     recipe: Annotated[Path | None, typer.Argument(help="A recipe, a TOML file; or else --data.")] = None,
     data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="An architecture; see `sleuth models`.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="An architecture, see `sleuth models`; or a model file to start from."),
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Start from the weights in this .safetensors file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one in runs/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it was stopped.")] = False,
@@ -50,6 +72,7 @@ def train(
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     scale: Annotated[int | None, typer.Option(help="Shorter side of the pictures in pixels.")] = None,
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes that train together.")] = None,
@@ -61,7 +84,8 @@ def train(
     set: Annotated[list[str] | None, typer.Option("--set", help="Override a value: section.key=value.")] = None,
 ) -> None:
     """Train by a recipe, or on a folder of pictures."""
-    from sleuth.cli.train import TrainWords, run_train
+    from sleuth.cli.recipe_words import TrainWords
+    from sleuth.cli.train import run_train
 
     words = TrainWords(
         data=data,
@@ -73,6 +97,7 @@ def train(
         rate=rate,
         scale=scale,
         format=format,
+        images=images,
         seed=seed,
         device=device,
         devices=devices,
@@ -81,7 +106,7 @@ def train(
         tensorboard=tensorboard,
         overrides=tuple(set or ()),
     )
-    run_train(recipe, words, out, resume=resume)
+    raise typer.Exit(run_train(recipe, words, out, resume=resume))
 
 
 def evaluate(
@@ -89,7 +114,11 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data; by default val or the only one.")] = None,
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
     limit: Annotated[int, typer.Option(help="Only the first so many pictures; 0 takes all.")] = 0,
+    skip_faulty: Annotated[
+        bool, typer.Option("--skip-faulty", help="Leave out pictures that the checks find fault with.")
+    ] = False,
     ground_truth: Annotated[Path | None, typer.Option(help="COCO annotations, to score a result file.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="COCO results to score against --ground-truth.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="AP of every decoder layer, with and without NMS.")] = False,
@@ -97,7 +126,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for numbers, plots and predictions.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
     batch_size: Annotated[int, typer.Option(help="Pictures in one run of the model.")] = 4,
-    device: DeviceName = "cpu",
+    device: DeviceName = "auto",
 ) -> None:
     """Measure a model on data, or any result file: the twelve COCO numbers and more."""
     from sleuth.cli.evaluate import EvaluateWords, run_evaluate
@@ -108,7 +137,9 @@ def evaluate(
             data=data,
             split=split,
             format=format,
+            images=images,
             limit=limit,
+            skip_faulty=skip_faulty,
             ground_truth=ground_truth,
             predictions=predictions,
             layers=layers,

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import typer
 
-from sleuth.cli.console import out, progress, write_json
+from sleuth.cli.console import print_text, progress, tell, write_json
 from sleuth.data.checks import check_folder
 from sleuth.data.contact import write_contact_sheet
+
+_ALL = 10**9
 
 
 def run_check(
@@ -17,6 +19,7 @@ def run_check(
     sheet: Path | None,
     *,
     quick: bool,
+    every: bool,
     as_json: bool,
 ) -> None:
     """Check every split and print the reports; exit code 1 if something would stop a training."""
@@ -33,10 +36,15 @@ def run_check(
         write_json([report.to_json() for _, report in checked], "-")
     else:
         for _, report in checked:
-            out().print(report.render(), markup=False)
-            out().print()
+            print_text((report.render(_ALL) if every else report.render()) + "\n")
     if sheet is not None:
-        written = write_contact_sheet(checked[0][0], sheet)
-        out().print(f"contact sheet: {written}", markup=False, style=None) if not as_json else None
-    if any(report.errors for _, report in checked):
+        for data, _ in checked:
+            file = sheet if len(checked) == 1 else sheet.with_stem(f"{sheet.stem}-{data.split}")
+            tell(f"contact sheet: {write_contact_sheet(data, file)}")
+    errors = sum(len(report.errors) for _, report in checked)
+    if errors:
+        tell(
+            f"{errors} error{'' if errors == 1 else 's'} would stop a training; `sleuth train --skip-faulty` leaves "
+            "faulty pictures out"
+        )
         raise typer.Exit(1)

@@ -11,14 +11,15 @@ def check(
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     split: Annotated[str | None, typer.Option(help="One split; by default all of them.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of annotated pictures here.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write contact sheets of annotated pictures here.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only; misses files that are cut short.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every fault, not the first ones of each kind.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a data set: every fault by kind, with file, id and mend. Exit code 1 if one would stop a training."""
     from sleuth.cli.data_check import run_check
 
-    run_check(path, format, split, images, sheet, quick=quick, as_json=json)
+    run_check(path, format, split, images, sheet, quick=quick, every=every, as_json=json)
 
 
 def scenes(

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from sleuth.cli.console import err, out, progress
 from sleuth.cli.drawing import find, found_cell, write_picture
-from sleuth.cli.trace import trace_table
 from sleuth.data.samples import Sample
 from sleuth.data.scenes import SceneSource
 from sleuth.errors import UserError
@@ -18,7 +17,7 @@ from sleuth.evaluation.detection import evaluate_model
 from sleuth.explain.trace import trace_model
 from sleuth.files import atomic_write, make_folder
 from sleuth.render.boxes import draw_boxes
-from sleuth.runtime.predictor import load_weights
+from sleuth.runtime.models import open_model
 from sleuth.tasks.detection import preprocess_images
 
 SHOWN = 6
@@ -31,7 +30,7 @@ def run_demo(folder: Path, model: str, scenes: int) -> None:
         raise UserError(f"AP cannot be measured on {scenes} scenes", where="--scenes", mend="give at least 1")
     started = time.monotonic()
     make_folder(folder)
-    loaded = load_weights(model)
+    loaded = open_model(model)
     source = SceneSource("test", max(scenes, SHOWN))
     if loaded.card.names != source.names:
         raise UserError("the model was not trained on scenes", where=model, mend="use the bundled detr-scenes")
@@ -46,8 +45,8 @@ def run_demo(folder: Path, model: str, scenes: int) -> None:
         table.add_row(sample.name, ", ".join(sorted(source.names[i] for i in sample.labels.tolist())), ", ".join(told))
     console.print(table)
 
-    trace = trace_model(loaded.model, preprocess_images([samples[0].image], loaded.preprocess))
-    console.print(trace_table(trace, "How the tensors flowed, for one scene"))
+    trace = trace_model(loaded.model, preprocess_images([samples[0].image], loaded.preprocess), name=model)
+    console.print(f"\nHow the tensors flowed, for one scene\n{trace.render()}", markup=False)
 
     with progress("measuring", scenes) as advance:
         measured = evaluate_model(

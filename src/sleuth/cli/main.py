@@ -4,12 +4,17 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
 from sleuth import __version__
 from sleuth.cli import commands, data_commands
-from sleuth.errors import UserError
+from sleuth.cli.faults import is_help, line_of
+
+USER_FAULT = 2
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="sleuth",
@@ -18,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 data = typer.Typer(help="Look after data: check a data set, write the built-in scenes.", no_args_is_help=True)
 
@@ -35,65 +41,79 @@ data.command("scenes")(data_commands.scenes)
 app.add_typer(data, name="data")
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"sleuth {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Query-based vision with Transformers: understand, train, trust and run DETR."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code: 0; 2 for what the user can mend; 130 after Ctrl-C. Bugs raise.
 
     Args:
-        argv: the arguments without the program's name; None takes the process's own.
-
-    Returns: 0; 2 after a user's mistake, said in one line on stderr; 130 after Ctrl-C. Bugs raise.
+        argv: the words after ``sleuth``; None takes those of this process.
     """
-    command = typer.main.get_command(app)
-    try:
-        with warnings.catch_warnings():
-            if not sys.warnoptions:
-                warnings.showwarning = _one_line
-            result = command.main(
-                args=list(sys.argv[1:] if argv is None else argv), prog_name="sleuth", standalone_mode=False
-            )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Names of files may hold what a terminal cannot show.
+            stream.reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.showwarning = _show_warning
+        try:
+            result = typer.main.get_command(app).main(args=words, prog_name="sleuth", standalone_mode=False)
             sys.stdout.flush()
-    except UserError as error:
-        return _fail(error.line())
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo("sleuth: stopped", err=True)
-        return 130
-    except BrokenPipeError:
-        # The reader has gone, as in `sleuth ... | head`: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        # What typer raises for words that it cannot take; its classes have no public home in all versions.
-        if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
-            raise
-        if type(error).__name__ == "NoArgsIsHelpError":
-            typer.echo(error.format_message())
+            return result if isinstance(result, int) else 0
+        except BrokenPipeError:
+            # The reader has gone, as in `sleuth ... | head`: nothing is wrong.
+            _forget_stdout()
             return 0
-        return _fail(f"{' '.join(error.format_message().split())} See `sleuth --help`")
-    return result if isinstance(result, int) else 0
+        except (KeyboardInterrupt, typer.Abort):
+            _say("interrupted")
+            return INTERRUPTED
+        except Exception as error:
+            if is_help(error):
+                typer.echo(str(error))
+                return 0
+            line = line_of(error)
+            if line is None or os.environ.get("SLEUTH_TRACEBACK"):
+                raise
+            _say(f"error: {line}")
+            return USER_FAULT
+        finally:
+            _drop_stdout_if_broken()
 
 
-def _fail(line: str) -> int:
-    typer.echo(f"sleuth: error: {line}", err=True)
-    return 2
+def _say(text: str) -> None:
+    print(f"sleuth: {text}", file=sys.stderr, flush=True)
 
 
-def _one_line(message: Warning | str, *_: object, **__: object) -> None:
-    typer.echo(f"sleuth: warning: {' '.join(str(message).split())}", err=True)
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one line, without the place in the code."""
+    _say(f"warning: {' '.join(str(message).split())}")
 
 
-def run() -> None:
-    """The console script."""
-    sys.exit(main())
+def _drop_stdout_if_broken() -> None:
+    """What could not be written to a full disk or a closed pipe must not fail once more at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _forget_stdout()
+
+
+def _forget_stdout() -> None:
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -1,97 +1,83 @@
 """`sleuth predict`."""
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sleuth.cli.console import err, out, write_json
-from sleuth.files import atomic_write, make_folder
+from sleuth.cli.console import print_text, progress, tell, write_json
+from sleuth.errors import UserError
+from sleuth.runtime.annotate import Annotator
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.predictor import load
-from sleuth.runtime.sources import VIDEO_SUFFIXES, video_rate
+from sleuth.runtime.sources import Frame, Item, expand_sources
+
+DEFAULT_FOLDER = Path("sleuth-found")
 
 
-def run_predict(
-    sources: list[str],
-    model: str,
-    threshold: float,
-    folder: Path | None,
-    json: str | None,
-    batch_size: int,
-    device: str,
-) -> None:
+@dataclass(frozen=True)
+class PredictWords:
+    """What the command line said; see `sleuth predict --help`."""
+
+    sources: tuple[str, ...]
+    model: str
+    threshold: float
+    out: Path | None
+    json: str | None
+    skip_faulty: bool
+    batch_size: int
+    device: str
+
+
+def run_predict(words: PredictWords) -> None:
     """Find objects, draw them, print them."""
-    predictor = load(model, device=device)
-    if folder is None and json is None:
-        folder = Path("sleuth-found")
-    if folder is not None:
-        make_folder(folder)
+    if not 0 <= words.threshold <= 1:
+        raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")
+    if words.batch_size < 1:
+        raise UserError(f"{words.batch_size} is less than 1", where="--batch-size", mend="give 1 or more")
+    items = expand_sources(words.sources)
+    predictor = load(words.model, words.device)
+    folder = DEFAULT_FOLDER if words.out is None and words.json is None else words.out
     listed: list[dict[str, Any]] = []
-    written: dict[Path, int] = {}
     objects = 0
-    stream = predictor.stream(list(sources), threshold=threshold, batch_size=batch_size)
-    for file, found in groupby(stream, key=lambda found: found.source.split("#")[0]):
-        seen = _noted(found, listed if json is not None else None)
-        if folder is None:
-            objects += sum(len(one) for one in seen)
-        else:
-            target, count = _draw(Path(file), seen, folder, written)
-            objects += count
-            written[target] = count
-    if json is not None:
-        write_json(listed, json)
-    if json != "-":
-        for target, count in written.items():
-            out().print(f"{target}  {count} found", markup=False)
+    with ExitStack() as stack, progress("looking", _count(items)) as advance:
+        annotator = None if folder is None else stack.enter_context(Annotator(folder))
+        frames = _readable(items, words.skip_faulty)
+        stream = predictor.stream(frames, words.threshold, batch_size=words.batch_size)
+        for number, found in enumerate(stream, start=1):
+            objects += len(found)
+            if annotator is not None:
+                annotator.draw(found)
+            if words.json is not None:
+                listed.append(found.to_json())
+            if words.json != "-":
+                print_text(_line(found))
+            advance(number)
+    if words.json is not None:
+        write_json(listed, words.json)
+    if annotator is not None:
+        count = len(annotator.written)
+        tell(f"{count} annotated file{'' if count == 1 else 's'} in {folder}")
     if not objects:
-        err().print(f"nothing scored {threshold:g} or more; try a lower --threshold", markup=False)
+        tell(f"nothing scored {words.threshold:g} or more; try a lower --threshold, or another --model")
 
 
-def _noted(found: Iterator[Detections], listed: list[dict[str, Any]] | None) -> Iterator[Detections]:
-    for one in found:
-        if listed is not None:
-            listed.append(one.to_json())
-        yield one
+def _readable(items: Sequence[Item], skip_faulty: bool) -> Iterator[Frame]:
+    """The pictures of all items; one that cannot be read ends the run, or is named and left out."""
+    for item in items:
+        try:
+            yield from item.frames()
+        except UserError as error:
+            if not skip_faulty:
+                raise UserError(error.what, where=error.where, mend=f"{error.mend}; or give --skip-faulty") from error
+            tell(f"left out: {error.line()}")
 
 
-def _draw(file: Path, found: Iterator[Detections], folder: Path, taken: dict[Path, int]) -> tuple[Path, int]:
-    """Draw the picture or video of one file; returns where, and how many objects were found."""
-    if file.suffix.lower() in VIDEO_SUFFIXES:
-        return _draw_video(file, found, _free(folder / f"{file.stem}.mp4", taken))
-    count, target = 0, _free(folder / f"{file.stem}.png", taken)
-    for one in found:
-        count += len(one)
-        with atomic_write(target) as temporary:
-            one.plot().save(temporary)
-    return target, count
+def _count(items: Sequence[Item]) -> int | None:
+    """How many pictures there are, unless a video makes that unknown."""
+    return None if any(item.is_video for item in items) else len(items)
 
 
-def _draw_video(file: Path, found: Iterator[Detections], target: Path) -> tuple[Path, int]:
-    import av
-
-    count = 0
-    with atomic_write(target) as temporary, av.open(str(temporary), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=round(video_rate(file)))
-        stream.pix_fmt = "yuv420p"
-        for one in found:
-            count += len(one)
-            drawn = np.asarray(one.plot())
-            # The codec wants even sides.
-            drawn = np.ascontiguousarray(drawn[: drawn.shape[0] // 2 * 2, : drawn.shape[1] // 2 * 2])
-            stream.height, stream.width = drawn.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
-        container.mux(stream.encode())
-    return target, count
-
-
-def _free(target: Path, taken: dict[Path, int]) -> Path:
-    """A name that no other picture of this run has: folders may hold pictures of one name."""
-    number = 2
-    free = target
-    while free in taken:
-        free = target.with_stem(f"{target.stem}-{number}")
-        number += 1
-    return free
+def _line(found: Detections) -> str:
+    return f"{found.source}: {', '.join(found.captions) or 'nothing'}"

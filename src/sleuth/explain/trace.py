@@ -1,9 +1,11 @@
-"""The flow of tensors through a model: every step, with shape, parameters and FLOPs, measured while it runs."""
+"""The data flow of a model, measured while it runs: the shape at each step, parameters and FLOPs of each part.
 
-import warnings
-from collections.abc import Callable, Iterator
+Nothing here is computed from a config: hooks see the tensors pass, and PyTorch's counter sees the operations.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -12,127 +14,245 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sleuth.models.detr import Detr
 from sleuth.nn.attention import MultiHeadAttention, explicit_attention
-from sleuth.types import ImageBatch, Queries
+from sleuth.types import ImageBatch, Queries, SetPrediction
+
+FLOPS_NOTE = (
+    "FLOPs are those of matrix products, convolutions and attention; a multiply-add counts as two "
+    "(papers often count it as one)."
+)
 
 
 @dataclass(frozen=True)
-class Step:
-    """One tensor on its way.
+class TraceStep:
+    """One tensor on its way, and the part of the model that made it.
 
     Args:
-        name: what it is.
-        part: the module that made it, by its qualified name; empty for the input.
-        shape: as it was when the model ran.
-        parameters: of the part, each counted where the part first appears.
-        flops: floating-point operations of the part; a multiplication and an addition are two.
+        name: what the tensor is.
+        shape: its sizes.
+        module: qualified name of the part; empty where none made it.
+        about: what happens here, in a few words.
+        parameters: of the part; shared ones count where they are first used.
+        flops: of the part in this run.
+        detail: True for a part of the step below.
     """
 
     name: str
-    part: str
     shape: tuple[int, ...]
+    module: str = ""
+    about: str = ""
     parameters: int = 0
     flops: int = 0
+    detail: bool = False
 
 
 @dataclass(frozen=True)
 class Trace:
-    """All steps of one run, in order.
+    """The steps of one run.
 
     Args:
-        steps: first to last.
+        model: what was traced.
+        steps: in the order of the data flow; details stand before the step that they are parts of.
         parameters: of the whole model.
         flops: of the whole run.
     """
 
-    steps: tuple[Step, ...]
+    model: str
+    steps: tuple[TraceStep, ...]
     parameters: int
     flops: int
 
+    def __getitem__(self, name: str) -> TraceStep:
+        """The step of a name.
+
+        Raises:
+            KeyError: there is none; the message lists them all.
+        """
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(f"no step {name!r}; there are {[step.name for step in self.steps]}")
+
+    def __str__(self) -> str:
+        return self.render()
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The trace as plain values."""
         steps = [asdict(step) | {"shape": list(step.shape)} for step in self.steps]
-        return {"steps": steps, "parameters": self.parameters, "flops": self.flops}
+        return {
+            "model": self.model,
+            "parameters": self.parameters,
+            "flops": self.flops,
+            "note": FLOPS_NOTE,
+            "steps": steps,
+        }
+
+    def render(self) -> str:
+        """The trace as a table of text."""
+        rows = [("step", "shape", "parameters", "GFLOPs", "what happens")]
+        rows += [
+            (
+                f"{'  ' if step.detail else ''}{step.name}",
+                shape_text(step.shape),
+                f"{step.parameters:,}" if step.parameters else "",
+                f"{step.flops / 1e9:.3f}" if step.flops else "",
+                step.about,
+            )
+            for step in self.steps
+        ]
+        rows.append(("total", "", f"{self.parameters:,}", f"{self.flops / 1e9:.3f}", self.model))
+        a, b, c, d = (max(len(row[column]) for row in rows) for column in range(4))
+        lines = [f"{row[0]:<{a}}  {row[1]:<{b}}  {row[2]:>{c}}  {row[3]:>{d}}  {row[4]}".rstrip() for row in rows]
+        rule = "-" * max(len(line) for line in lines)
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], FLOPS_NOTE])
 
 
-def _main(output: Any) -> Tensor:
-    """The tensor that a part is there to make."""
-    return output.content if isinstance(output, Queries) else output
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape as it is written in the field.
+
+    >>> shape_text((1, 3, 800, 600))
+    '[1,3,800,600]'
+    """
+    return f"[{','.join(str(size) for size in shape)}]"
 
 
-def _parts(model: Detr, *, layers: bool) -> Iterator[tuple[str, str, nn.Module]]:
-    """Name, qualified name and module of each part whose output is a step of its own."""
-    yield "feature map", "backbone", model.backbone
-    yield "projection", "input_proj", model.input_proj
-    if layers:
-        for number, layer in enumerate(model.encoder.layers):
-            yield f"encoder layer {number}", f"encoder.layers.{number}", layer
-    yield "memory", "encoder", model.encoder
-    yield "queries", "queries", model.queries
-    if layers:
-        for number, layer in enumerate(model.decoder.layers):
-            yield f"decoder layer {number}", f"decoder.layers.{number}", layer
-    yield "decoder states", "decoder", model.decoder
-    yield "class logits", "class_head", model.class_head
-    yield "boxes", "box_head", model.box_head
+@dataclass
+class _Seen:
+    """What the hooks saw of one part."""
+
+    inputs: tuple[Any, ...] = ()
+    output: Any = None
+    flops: int = 0
+    started_at: int = 0
+
+
+@dataclass
+class _Watch:
+    """All parts under watch, by qualified name."""
+
+    seen: dict[str, _Seen] = field(default_factory=dict)
+    prediction: SetPrediction | None = None
+    total_flops: int = 0
+
+
+def trace_model(model: Detr, images: ImageBatch, *, layers: bool = False, name: str = "") -> Trace:
+    """Run a DETR once and tell what passed where.
+
+    Args:
+        model: left as it is; it runs in evaluation mode.
+        images: what to run it on.
+        layers: tell of the stages of the backbone and of every encoder and decoder layer as well.
+        name: what to call the model.
+    """
+    watch = _run(model, images)
+    details = _details(model, watch) if layers else {}
+    steps: list[TraceStep] = []
+    for step in _steps(model, images, watch):
+        steps += details.get(step.module, [])
+        steps.append(step)
+    return Trace(name or type(model).__name__, tuple(steps), _parameters(model), watch.total_flops)
+
+
+def _steps(model: Detr, images: ImageBatch, watch: _Watch) -> Iterator[TraceStep]:
+    """The data flow of DETR. Each shape is that of a tensor that was seen."""
+    prediction, seen = watch.prediction, watch.seen
+    assert prediction is not None
+    queries = seen["queries"].output
+    assert isinstance(queries, Queries)
+    count = len(prediction.logits)
+    height, width = images.pixels.shape[-2:]
+    grid = seen["backbone"].output.shape[-2:]
+
+    def step(name: str, tensor: Tensor, module: str, about: str) -> TraceStep:
+        part = model.get_submodule(module)
+        return TraceStep(name, tuple(tensor.shape), module, about, _parameters(part), seen[module].flops)
+
+    # Hooks on the encoder see what goes in: the sequence, and the positions that come along in each layer.
+    sequence, positions = seen["encoder"].inputs[:2]
+    yield TraceStep("image", tuple(images.pixels.shape), about=f"normalised, {height} high, {width} wide")
+    yield step("feature map", seen["backbone"].output, "backbone", f"{height / grid[0]:.3g} pixels to a cell")
+    yield step("projection", seen["input_proj"].output, "input_proj", "1x1 convolution")
+    yield TraceStep("sequence", tuple(sequence.shape), about=f"{grid[0]} x {grid[1]} cells as tokens")
+    yield step("positions", positions, "positions", "added to queries and keys")
+    yield step("memory", seen["encoder"].output, "encoder", "tokens that have seen each other")
+    yield step("queries", queries.pos, "queries", "learned: an object or nothing each")
+    yield step("decoder states", seen["decoder"].output, "decoder", f"after each of {count} layers")
+    logits = f"layer {count}; the last is no-object"
+    yield step("class logits", prediction.logits[-1], "class_head", logits)
+    boxes = f"layer {count}; cx cy w h, 0 to 1"
+    yield step("boxes", prediction.boxes_cxcywh[-1], "box_head", boxes)
+
+
+def _details(model: Detr, watch: _Watch) -> Mapping[str, list[TraceStep]]:
+    """The finer steps within backbone, encoder and decoder."""
+
+    def step(module: str, name: str, about: str = "") -> TraceStep:
+        seen = watch.seen[module]
+        parameters = _parameters(model.get_submodule(module))
+        return TraceStep(name, tuple(seen.output.shape), module, about, parameters, seen.flops, detail=True)
+
+    body = "backbone.body"
+    stages = [f"{body}.layer{number}" for number in range(1, model.backbone.num_stages + 1)]
+    found = {
+        "backbone": [step(f"{body}.conv1", "stem", "7x7 convolution, stride 2")]
+        + [step(module, f"stage {number}") for number, module in enumerate(stages, start=1)]
+    }
+    for part, about in (
+        ("encoder", "self-attention, feed-forward"),
+        ("decoder", "self-, cross-attention, feed-forward"),
+    ):
+        count = len(model.get_submodule(f"{part}.layers"))  # type: ignore[arg-type]
+        found[part] = [step(f"{part}.layers.{row}", f"{part} layer {row + 1}", about) for row in range(count)]
+    return found
 
 
 @torch.no_grad()
-def trace_model(model: Detr, images: ImageBatch, *, layers: bool = False) -> Trace:
-    """Run the model once and record what flows.
+def _run(model: Detr, images: ImageBatch) -> _Watch:
+    """One run under watch, in evaluation mode."""
+    watch, modes = _Watch(), {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        counter = FlopCounterMode(display=False)
+        with _explicit_cores(model), counter, _watching(model, watch, counter.get_total_flops):
+            watch.prediction = model(images)
+        watch.total_flops = counter.get_total_flops()
+    finally:
+        for part, training in modes.items():
+            part.training = training
+    return watch
 
-    Args:
-        model: in evaluation mode while it is traced; put back afterwards.
-        images: what it looks at.
-        layers: a step for each encoder and decoder layer as well.
-    """
-    seen: list[tuple[str, str, tuple[int, ...]]] = [("image", "", tuple(images.pixels.shape))]
 
-    def after(name: str, part: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            shape = tuple(_main(output).shape)
-            # Heads and states carry all decoder layers at once: the last one is the answer.
-            stacked = part in {"decoder", "class_head", "box_head"}
-            seen.append((name, part, shape if not stacked else shape[1:]))
+@contextmanager
+def _watching(model: nn.Module, watch: _Watch, flops: Callable[[], int]) -> Iterator[None]:
+    """Note inputs, output and FLOPs of every part while the block runs."""
+    handles = []
+
+    def before(seen: _Seen) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            seen.inputs, seen.started_at = args, flops()
 
         return hook
 
-    def before_encoder(module: nn.Module, args: Any) -> None:
-        tokens, pos = args[0], args[1]
-        seen.append(("sequence", "", tuple(tokens.shape)))
-        seen.append(("positions", "positions", tuple(pos.shape)))
+    def after(seen: _Seen) -> Callable[..., None]:
+        def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+            seen.output = output
+            seen.flops += flops() - seen.started_at
 
-    hooks = [module.register_forward_hook(after(name, part)) for name, part, module in _parts(model, layers=layers)]
-    hooks.append(model.encoder.register_forward_pre_hook(before_encoder))
-    was_training = model.training
-    counter = FlopCounterMode(display=False)
+        return hook
+
     try:
-        model.eval()
-        with _explicit_cores(model), counter, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model(images)
+        for name, part in model.named_modules():
+            if name:
+                seen = watch.seen.setdefault(name, _Seen())
+                handles += [part.register_forward_pre_hook(before(seen)), part.register_forward_hook(after(seen))]
+        yield
     finally:
-        model.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    flops = counter.get_flop_counts()
-    modules = dict(model.named_modules())
-    steps = tuple(
-        Step(name, part, shape, _parameters(modules, part), _flops(flops, part, model)) for name, part, shape in seen
-    )
-    return Trace(steps, sum(p.numel() for p in model.parameters()), sum(flops.get("Global", {}).values()))
-
-
-def _parameters(modules: dict[str, nn.Module], part: str) -> int:
-    return sum(p.numel() for p in modules[part].parameters()) if part else 0
-
-
-def _flops(counts: dict[str, dict[Any, int]], part: str, model: nn.Module) -> int:
-    return sum(counts.get(f"{type(model).__name__}.{part}", {}).values()) if part else 0
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
 def _explicit_cores(model: nn.Module) -> Iterator[None]:
-    """Attention written out, so that its products are counted on every device."""
+    """Attention written out while the block runs: not every fused kernel is counted, its two products are."""
     attentions = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
     cores = [attention.core for attention in attentions]
     try:
@@ -142,3 +262,7 @@ def _explicit_cores(model: nn.Module) -> Iterator[None]:
     finally:
         for attention, core in zip(attentions, cores, strict=True):
             attention.core = core
+
+
+def _parameters(part: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in part.parameters())

@@ -1,157 +1,165 @@
-"""From a name or a file to a detector that takes pictures."""
+"""A model ready for use: pictures in, detections out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sleuth.errors import UserError
 from sleuth.models.detr import Detr
 from sleuth.runtime.detections import Detections
-from sleuth.runtime.sources import Frame, Source, frames
-from sleuth.tasks.detection import Preprocess, decode_detections, preprocess_images
-from sleuth.weights.catalog import CATALOG, entry
-from sleuth.weights.checkpoint import LoadedModel, ModelCard, load_model
+from sleuth.runtime.devices import choose_device
+from sleuth.runtime.models import open_model
+from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
+from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
+from sleuth.types import ImageBatch
+from sleuth.weights.checkpoint import LoadedModel, ModelCard
+
+# How many batches of pictures may wait for others of their shape.
+_WAITING_BATCHES = 4
+
+_Waiting = list[tuple[Frame, Detections | None]]
+
+
+def load(name_or_path: str | Path, device: str = "auto") -> "Predictor":
+    """A model ready to find objects.
+
+    Args:
+        name_or_path: a name from the catalog that has weights (``detr-scenes``), a ``.safetensors`` file that
+            `sleuth train` wrote, or its run folder.
+        device: auto, cpu, cuda, cuda:1 or mps.
+
+    Raises:
+        UserError: there is no such model or device, or the file is broken.
+    """
+    return Predictor(open_model(name_or_path), device=choose_device(device))
 
 
 class Predictor:
-    """A model that takes pictures and gives detections.
+    """Finds objects with one model.
 
     Args:
         loaded: the model and its card.
-        device: where it computes.
+        device: where it runs; the model is moved there.
     """
 
-    def __init__(self, loaded: LoadedModel, *, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
+    def __init__(self, loaded: LoadedModel, *, device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cpu")
         self.model: Detr = loaded.model.to(self.device).eval()
         self.card: ModelCard = loaded.card
-        self.preprocess: Preprocess = loaded.preprocess
+        self.preprocess = loaded.preprocess
+
+    def __repr__(self) -> str:
+        return f"<Predictor: {self.card.architecture}, {len(self.names)} classes, on {self.device}>"
 
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each class, by label."""
         return self.card.names
 
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Category id of each label in the data set that the model was trained on."""
+        return self.card.category_ids
+
     def predict(
-        self, sources: Source | Iterable[Source], *, threshold: float = 0.5, batch_size: int = 4
+        self, sources: Source | Iterable[Source], threshold: float = 0.5, *, batch_size: int = 1
     ) -> list[Detections]:
-        """Find the objects of every picture.
+        """Find the objects in each picture.
 
         Args:
-            sources: paths of pictures, folders, globs or videos; PIL pictures; uint8 arrays.
-            threshold: least score to report, 0 to 1.
-            batch_size: most pictures in one run of the model.
+            sources: a path of a picture, folder, glob or video, a PIL image, a NumPy array [height, width, 3], a
+                tensor [3, height, width], or any number of those.
+            threshold: the least score to report, 0 to 1.
+            batch_size: pictures at a time; only pictures of one shape share a batch, so none is ever padded. At 1 a
+                picture's answer is the same to the bit whatever else is asked; above, to rounding.
 
-        Returns: detections of each picture, in order.
+        Returns:
+            One `Detections` for each picture or frame, in the order of the sources.
 
         Raises:
-            UserError: a source that is not there or cannot be read.
+            UserError: a source is missing or cannot be read, or a number is out of range.
         """
-        return list(self.stream(sources, threshold=threshold, batch_size=batch_size))
+        frames = frames_of(expand_sources(sources))
+        return list(self.stream(frames, threshold, batch_size=batch_size, keep_pixels=False))
 
     def stream(
-        self, sources: Source | Iterable[Source], *, threshold: float = 0.5, batch_size: int = 4
+        self, frames: Iterable[Frame], threshold: float = 0.5, *, batch_size: int = 1, keep_pixels: bool = True
     ) -> Iterator[Detections]:
-        """As `predict`, but one after another: for videos and folders larger than memory."""
+        """As `predict`, for frames as they come, holding no more of them than a few batches.
+
+        Args:
+            frames: the pictures, in any number.
+            threshold: the least score to report.
+            batch_size: pictures at a time.
+            keep_pixels: keep the picture in its `Detections` rather than read its file again when it is drawn.
+
+        Raises:
+            UserError: as for `predict`.
+        """
         if not 0 <= threshold <= 1:
-            raise UserError(f"the threshold is {threshold}", where="threshold", mend="give a number from 0 to 1")
+            raise UserError(f"the threshold {threshold:g} is not between 0 and 1", where="threshold")
         if batch_size < 1:
-            raise UserError(f"the batch size is {batch_size}", where="batch_size", mend="give at least 1")
-        for batch in self._batches(frames(sources), batch_size):
-            yield from self._run(batch, threshold)
+            raise UserError(f"the batch size {batch_size} is not at least 1", where="batch_size")
+        waiting: _Waiting = []
+        for frame in frames:
+            waiting.append((frame, None))
+            alike = self._alike(waiting, frame)
+            if len(alike) == batch_size:
+                self._answer(waiting, alike, threshold, keep_pixels)
+            elif len(waiting) >= _WAITING_BATCHES * batch_size and waiting[0][1] is None:
+                self._answer(waiting, self._alike(waiting, waiting[0][0]), threshold, keep_pixels)
+            yield from _done(waiting)
+        while waiting:
+            self._answer(waiting, self._alike(waiting, waiting[0][0])[:batch_size], threshold, keep_pixels)
+            yield from _done(waiting)
 
-    def _batches(self, every: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
-        """Neighbours of one input shape: padding would change the answer near the seam."""
-        batch: list[Frame] = []
-        for frame in every:
-            if batch and (len(batch) == batch_size or self._shape(frame) != self._shape(batch[0])):
-                yield batch
-                batch = []
-            batch.append(frame)
-        if batch:
-            yield batch
+    def _alike(self, waiting: _Waiting, frame: Frame) -> list[int]:
+        """Which of the waiting pictures become an input of the same shape as this one."""
+        shape = self._input_hw(frame)
+        return [row for row, (other, found) in enumerate(waiting) if found is None and self._input_hw(other) == shape]
 
-    def _shape(self, frame: Frame) -> tuple[int, int]:
+    def _input_hw(self, frame: Frame) -> tuple[int, int]:
         return self.preprocess.size_for((frame.image.shape[1], frame.image.shape[2]))
 
+    def _answer(self, waiting: _Waiting, rows: Sequence[int], threshold: float, keep_pixels: bool) -> None:
+        frames = [waiting[row][0] for row in rows]
+        for row, frame, found in zip(rows, frames, self._find(frames, threshold), strict=True):
+            waiting[row] = (frame, self._describe(frame, found, keep_pixels or frame.path is None))
+
     @torch.inference_mode()
-    def _run(self, batch: list[Frame], threshold: float) -> Iterator[Detections]:
-        images = preprocess_images([frame.image for frame in batch], self.preprocess).to(self.device)
-        prediction = self.model(images)
-        sizes = [(frame.image.shape[1], frame.image.shape[2]) for frame in batch]
-        for frame, size_hw, found in zip(
-            batch, sizes, decode_detections(prediction, sizes, threshold=threshold), strict=True
-        ):
-            labels = found.labels.cpu()
-            yield Detections(
-                boxes_xyxy_px=found.boxes_xyxy_px.cpu(),
-                scores=found.scores.cpu(),
-                labels=labels,
-                names=tuple(self.card.names[label] for label in labels.tolist()),
-                category_ids=tuple(self.card.category_ids[label] for label in labels.tolist()),
-                size_hw=size_hw,
-                source=frame.name,
-                picture=frame.image.movedim(0, -1).numpy(),
-            )
+    def _find(self, frames: Sequence[Frame], threshold: float) -> list[RawDetections]:
+        images = preprocess_images([frame.image for frame in frames], self.preprocess).to(self.device)
+        prediction = self.model(self._as_model(images))
+        sizes_hw = [(frame.image.shape[1], frame.image.shape[2]) for frame in frames]
+        return decode_detections(prediction, sizes_hw, threshold=threshold)
 
+    def _as_model(self, images: ImageBatch) -> ImageBatch:
+        dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
+        return replace(images, pixels=images.pixels.to(dtype))
 
-def load(name_or_path: str | Path, *, device: str = "cpu") -> Predictor:
-    """A predictor from a bundled model's name or a ``.safetensors`` file that ``sleuth train`` wrote.
-
-    Args:
-        name_or_path: such as ``detr-scenes`` or ``runs/mine/best.safetensors``.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-
-    Raises:
-        UserError: no such model or file, a broken file, or a device that is not here.
-    """
-    return Predictor(load_weights(name_or_path), device=find_device(device))
-
-
-def load_weights(name_or_path: str | Path) -> LoadedModel:
-    """The model and card behind a name or a file.
-
-    Raises:
-        UserError: as for `load`.
-    """
-    text = str(name_or_path)
-    if text in CATALOG:
-        weights = entry(text).weights
-        if weights is None:
-            with_weights = ", ".join(name for name, known in CATALOG.items() if known.weights is not None)
-            raise UserError(
-                f"{text!r} is an architecture without weights",
-                mend=f"train one: sleuth train --data DIR --model {text}; with weights: {with_weights}",
-            )
-        return load_model(weights)
-    path = Path(name_or_path)
-    if path.suffix in {".pth", ".pt", ".bin", ".ckpt"}:
-        raise UserError(
-            f"cannot read {path.suffix} weights", where=path, mend="use a .safetensors file that `sleuth train` wrote"
+    def _describe(self, frame: Frame, found: RawDetections, keep_pixels: bool) -> Detections:
+        finite = found.scores.isfinite() & found.boxes_xyxy_px.isfinite().all(-1)
+        labels = found.labels[finite].cpu()
+        return Detections(
+            boxes_xyxy_px=found.boxes_xyxy_px[finite].cpu(),
+            scores=found.scores[finite].cpu(),
+            labels=labels,
+            names=tuple(self.names[label] for label in labels.tolist()),
+            category_ids=tuple(self.category_ids[label] for label in labels.tolist()),
+            size_hw=(frame.image.shape[1], frame.image.shape[2]),
+            source=frame.name,
+            path=frame.path,
+            video=frame.video,
+            pixels=np.ascontiguousarray(frame.image.movedim(0, -1).numpy()) if keep_pixels else None,
         )
-    if path.suffix != ".safetensors" and not path.exists():
-        entry(text)
-    return load_model(path)
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name.
-
-    Raises:
-        UserError: no such device, or it is not here.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"unknown device {name!r}", where="--device", mend="use cpu, cuda, cuda:1 or mps") from None
-    here = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device.type not in here:
-        raise UserError(f"unsupported device {name!r}", where="--device", mend="use cpu, cuda, cuda:1 or mps")
-    if not here[device.type]:
-        raise UserError(f"the device {name!r} is not here", where="--device", mend="use cpu")
-    return device
+def _done(waiting: _Waiting) -> Iterator[Detections]:
+    """Take out what is answered, as far as everything before it is."""
+    while waiting and waiting[0][1] is not None:
+        found = waiting.pop(0)[1]
+        assert found is not None
+        yield found

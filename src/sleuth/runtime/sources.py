@@ -1,10 +1,9 @@
-"""Where pictures come from: files, folders, globs, videos, arrays. Read one at a time."""
+"""From whatever a user names to a stream of pictures: files, folders, globs, videos, arrays."""
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,123 +13,137 @@ from torch import Tensor
 
 from sleuth.data.pictures import is_picture, read_picture
 from sleuth.errors import UserError
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"})
+from sleuth.runtime.video import is_video, video_frames
 
 Source = str | Path | Image.Image | np.ndarray | Tensor
+"""A picture, folder, glob or video by its path, or a picture in memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One picture to look at.
 
     Args:
         image: RGB, 0 to 255.
-        name: its path, or for a frame of a video ``path#frame``.
-        path: the file it came from, or None for an array.
-        number: the frame's number in a video, from 0; None for a picture.
+        name: its path, the video's path and frame number, or what it is called.
+        path: its file; None for frames and pictures in memory.
+        video: the video that it is a frame of.
     """
 
     image: UInt8[Tensor, "3 height width"]
     name: str
     path: Path | None = None
-    number: int | None = None
+    video: Path | None = None
 
 
-def is_video(path: Path) -> bool:
-    """Whether a file's name is a video's."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One thing that a user named, seen to exist but not opened yet."""
+
+    path: Path | None = None
+    memory: Image.Image | np.ndarray | Tensor | None = None
+    name: str = ""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether this is a video, of which nobody knows yet how many frames it has."""
+        return self.path is not None and is_video(self.path)
+
+    def frames(self) -> Iterator[Frame]:
+        """The picture, or the frames of the video one after another.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        if self.path is None:
+            yield Frame(_from_memory(self.memory, self.name), self.name)
+        elif is_video(self.path):
+            for number, image in enumerate(video_frames(self.path)):
+                yield Frame(image, f"{self.name}#{number}", video=self.path)
+        else:
+            yield Frame(read_picture(self.path), self.name, path=self.path)
 
 
-def expand(source: str | Path) -> list[Path]:
-    """The files that a path, folder or glob stands for, sorted by name.
+def expand_sources(sources: Source | Iterable[Source]) -> list[Item]:
+    """Everything that the user named, in order; pictures of a folder or glob by name.
+
+    A path that exists is taken as it is, even with ``*`` or ``[`` in its name. Of a folder its pictures and
+    videos are taken, not its subfolders: ``folder/**/*.jpg`` reaches into those.
 
     Raises:
-        UserError: nothing is there, or nothing in it is a picture or video.
+        UserError: a path or pattern leads to nothing.
     """
-    path = Path(source)
+    single = isinstance(sources, Source)
+    every: Iterable[Source] = [sources] if single else sources  # type: ignore[list-item, assignment]
+    items: list[Item] = []
+    for number, source in enumerate(every):
+        if isinstance(source, str | Path):
+            items += [Item(path, name=str(path)) for path in _expand_path(source)]
+        else:
+            items.append(Item(memory=source, name=f"picture {number}"))
+    return items
+
+
+def frames_of(items: Sequence[Item]) -> Iterator[Frame]:
+    """The pictures of all items, each read when its turn comes."""
+    for item in items:
+        yield from item.frames()
+
+
+def _expand_path(source: str | Path) -> list[Path]:
+    text, path = str(source), Path(source)
+    if not text:
+        raise UserError("a source is empty", mend="name a picture, folder, glob or video")
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.is_file() and (is_picture(p) or is_video(p)))
+        found = _pictures_and_videos(path.iterdir())
         if not found:
-            raise UserError("no picture or video in this folder", where=path, mend="name a folder that holds some")
+            raise UserError("no picture or video in this folder", where=path, mend=f"for its subfolders: '{path}/**/*'")
         return found
     if path.exists():
         return [path]
-    if any(sign in str(source) for sign in "*?["):
-        found = sorted(p for p in map(Path, glob.glob(str(source), recursive=True)) if p.is_file())
-        found = [p for p in found if is_picture(p) or is_video(p)]
+    if glob.has_magic(text):
+        found = _pictures_and_videos(Path(name) for name in glob.glob(text, recursive=True))
         if not found:
-            raise UserError("no picture or video fits this pattern", where=source, mend="check the pattern")
+            raise UserError("no picture or video fits this pattern", where=text, mend="check the pattern")
         return found
-    raise UserError("no such picture, folder or video", where=source, mend="check the path")
+    raise UserError("no such picture, folder or video", where=text, mend="check the path")
 
 
-def frames(sources: Source | Iterable[Source]) -> Iterator[Frame]:
-    """Every picture of the sources, one after another.
-
-    Raises:
-        UserError: a source that is not there or cannot be read.
-    """
-    if isinstance(sources, str | Path | Image.Image | np.ndarray | Tensor):
-        sources = [sources]
-    # Paths are looked up before the first picture is read, so that a typing error at the end is known at once.
-    expanded = [expand(source) if isinstance(source, str | Path) else [source] for source in sources]
-    number = 0
-    for group in expanded:
-        for item in group:
-            if isinstance(item, Path):
-                yield from video_frames(item) if is_video(item) else [Frame(read_picture(item), str(item), item)]
-            else:
-                yield Frame(to_image(item), f"picture {number}")
-                number += 1
+def _pictures_and_videos(files: Iterable[Path]) -> list[Path]:
+    return sorted(file for file in files if (is_picture(file) or is_video(file)) and not file.is_dir())
 
 
-def to_image(value: Image.Image | np.ndarray | Tensor) -> UInt8[Tensor, "3 height width"]:
-    """An RGB tensor from a PIL picture, an array [height, width, 3] or a tensor [3, height, width], 0 to 255.
-
-    Raises:
-        UserError: another shape or type.
-    """
-    if isinstance(value, Image.Image):
-        value = np.asarray(value.convert("RGB"))
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(np.array(value)).movedim(-1, 0) if value.ndim == 3 else torch.from_numpy(value)
-    if value.ndim != 3 or value.shape[0] != 3 or value.dtype != torch.uint8:
+def _from_memory(picture: object, name: str) -> UInt8[Tensor, "3 height width"]:
+    """A picture in memory as RGB in 8 bits."""
+    if isinstance(picture, Image.Image):
+        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+        return pixels.permute(2, 0, 1).contiguous()
+    if isinstance(picture, np.ndarray):
+        # NumPy's own layout is [height, width, 3], PyTorch's [3, height, width].
+        image = torch.from_numpy(np.array(picture))
+        image = image.permute(2, 0, 1) if image.ndim == 3 else image
+    elif isinstance(picture, Tensor):
+        image = picture.detach().cpu()
+    else:
         raise UserError(
-            f"an array of shape {list(value.shape)} and type {value.dtype} is not a picture",
-            mend="give uint8 values from 0 to 255: an array [height, width, 3] or a tensor [3, height, width]",
+            f"a {type(picture).__name__} is no picture", where=name, mend="give a path, PIL image, array or tensor"
         )
-    return value.contiguous()
+    if image.ndim == 2:
+        image = image.expand(3, -1, -1)
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
+        layout = "[height, width, 3]" if isinstance(picture, np.ndarray) else "[3, height, width]"
+        raise UserError(f"an array of shape {list(picture.shape)} is no picture", where=name, mend=f"give {layout}")
+    return _to_bytes(image, name).expand(3, -1, -1).contiguous()
 
 
-def video_frames(path: Path) -> Iterator[Frame]:
-    """The frames of a video, decoded one at a time.
-
-    Raises:
-        UserError: PyAV is not installed, or the file is no video that it can read.
-    """
-    av = _av()
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise UserError("the file holds no video", where=path, mend="name a video file")
-            for number, frame in enumerate(container.decode(video=0)):
-                image = torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(-1, 0).contiguous()
-                yield Frame(image, f"{path}#{number}", path, number)
-    except av.error.FFmpegError as error:
-        raise UserError(f"cannot read the video ({error})", where=path, mend="convert it to MP4 (H.264)") from error
-
-
-def video_rate(path: Path) -> float:
-    """Frames per second of a video; 25 where the file does not say."""
-    with _av().open(str(path)) as container:
-        rate = container.streams.video[0].average_rate
-    return float(rate) if rate else 25.0
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise UserError("videos need PyAV, which is not installed", mend="install it: uv sync --extra video") from error
-    return av
+def _to_bytes(image: Tensor, name: str) -> Tensor:
+    if image.dtype == torch.uint8:
+        return image
+    if image.is_floating_point():
+        low, high = (float(value) for value in image.aminmax())
+        if low >= 0 and high <= 1:
+            return (image * 255).round().to(torch.uint8)
+        raise UserError(f"its values go from {low:g} to {high:g}", where=name, mend="give uint8, or floats from 0 to 1")
+    raise UserError(
+        f"an array of {str(image.dtype).removeprefix('torch.')} is no picture", where=name, mend="give uint8"
+    )

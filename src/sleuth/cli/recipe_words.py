@@ -1,0 +1,205 @@
+"""From the words of `sleuth train` to the tables of a recipe."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sleuth.data.checks import check_data
+from sleuth.data.open import available_splits, open_data
+from sleuth.errors import UserError
+from sleuth.runtime.models import find_weights, is_path, open_model
+from sleuth.training.sections import Table, set_value
+from sleuth.training.sources import BUILT_IN_DATA
+from sleuth.weights.catalog import entry
+
+USUAL_STEPS = 6000
+"""Length of a training on a folder of pictures, where nobody says otherwise."""
+
+USUAL_MODEL = "detr-small"
+SMALL_DIM = 256
+EVALUATIONS = 20
+
+
+@dataclass(frozen=True)
+class TrainWords:
+    """What the command line said; see `sleuth train --help`. None was not said."""
+
+    data: str | None = None
+    model: str | None = None
+    weights: Path | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    rate: float | None = None
+    scale: int | None = None
+    format: str | None = None
+    images: Path | None = None
+    seed: int | None = None
+    device: str | None = None
+    devices: int | None = None
+    workers: int | None = None
+    skip_faulty: bool = False
+    tensorboard: bool = False
+    overrides: tuple[str, ...] = ()
+
+
+def with_words(tables: Table, words: TrainWords) -> Table:
+    """The tables of a recipe with what the command line said instead; ``--set`` has the last word.
+
+    Raises:
+        UserError: words that contradict each other.
+    """
+    if words.model is not None and is_path(words.model):
+        raise UserError(
+            "a recipe names an architecture", where=f"--model {words.model}", mend="name the file with --weights"
+        )
+    for section, key, value in (
+        ("data", "path", words.data),
+        ("data", "format", words.format),
+        ("data", "images", None if words.images is None else str(words.images)),
+        ("data", "skip_faulty", words.skip_faulty or None),
+        ("model", "name", words.model),
+        ("model", "weights", None if words.weights is None else str(words.weights)),
+        ("optimizer", "batch_size", words.batch_size),
+        ("optimizer", "rate", words.rate),
+        ("run", "seed", words.seed),
+        ("run", "device", words.device),
+        ("run", "devices", words.devices),
+        ("run", "workers", words.workers),
+        ("run", "tensorboard", words.tensorboard or None),
+    ):
+        if value is not None:
+            _section(tables, section)[key] = value
+    if words.scale is not None:
+        tables["preprocess"] = _section(tables, "preprocess") | _sides(words.scale)
+        kept = {"flip", "color_jitter", "crop_prob"}
+        own = {key: value for key, value in _section(tables, "augmentation").items() if key in kept}
+        tables["augmentation"] = own | {"scale": words.scale}
+    _set_length(_section(tables, "run"), words)
+    for override in words.overrides:
+        set_value(tables, override)
+    return tables
+
+
+def tables_for_data(words: TrainWords) -> Table:
+    """A recipe for somebody's pictures: a small DETR, or the one named, from scratch or from its weights.
+
+    Raises:
+        UserError: there is no such data or model.
+    """
+    if words.data is None:
+        raise ValueError("no data is named")
+    start = _start(words)
+    small, scenes = start.dim < SMALL_DIM, words.data == BUILT_IN_DATA
+    scale = words.scale or (128 if scenes else start.scale or (256 if small else 800))
+    batch = words.batch_size or (8 if small else 2)
+    model, data = dict(start.model), {"path": words.data}
+    if scenes:
+        pictures = 100_000
+        augmentation: Table = {"scales": [], "crop_prob": 0.0, "flip": False}
+    else:
+        data |= _splits(available_splits(words.data, words.format))
+        report = check_data(open_data(words.data, words.format, data["train"], words.images))
+        pictures = max(1, report.pictures - (len(report.faulty_image_ids) if words.skip_faulty else 0))
+        augmentation = {"scale": scale, "color_jitter": 0.2}
+        if not start.weights and report.most_objects > start.queries * 3 // 4:
+            model["num_queries"] = math.ceil(report.most_objects * 1.5)
+    per_epoch = max(1, pictures // batch)
+    run: Table = {"workers": 1, "log_every": 10, "checkpoint_every": 200}
+    if scenes:
+        run |= {"steps": USUAL_STEPS}
+    else:
+        run |= {"epochs": math.ceil(USUAL_STEPS / per_epoch)}
+    _set_length(run, words)
+    length = run["steps"] if "steps" in run else run["epochs"]
+    total = length if "steps" in run else length * per_epoch
+    run |= {"evaluate_every": max(1, length // EVALUATIONS), "ema_decay": 0.998 if total >= 1000 else 0.98}
+    return {
+        "model": model,
+        "data": data,
+        "preprocess": _sides(scale),
+        "augmentation": augmentation,
+        "loss": {"class_weight": 2.0, "match_class": 2.0},
+        "optimizer": _rates(small=small, fresh=not start.weights) | {"batch_size": batch},
+        "schedule": {"kind": "cosine", "warmup_steps": min(200, max(1, total // 10)), "floor": 0.02},
+        "run": run,
+    }
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a training begins from.
+
+    Args:
+        model: the ``[model]`` of its recipe.
+        weights: whether it begins from given weights.
+        dim: embedding size.
+        queries: number of queries.
+        scale: shorter side of the pictures that the weights were trained on; None without weights.
+    """
+
+    model: Mapping[str, Any]
+    weights: bool
+    dim: int
+    queries: int
+    scale: int | None = None
+
+
+def _start(words: TrainWords) -> _Start:
+    name = words.model or USUAL_MODEL
+    if is_path(name):
+        # The file's own sizes, whatever it is called.
+        weights, loaded = find_weights(name), open_model(name)
+        config = {key: value for key, value in asdict(loaded.config).items() if key != "num_classes"}
+        model = {"name": USUAL_MODEL, "weights": str(words.weights or weights)} | config
+        return _Start(model, True, loaded.config.dim, loaded.config.num_queries, loaded.preprocess.shortest)
+    known = entry(name)
+    given = words.weights or known.weights
+    if given is not None:
+        scale = known.preprocess.shortest if words.weights is None else None
+        model = {"name": name, "weights": str(given)}
+        return _Start(model, True, known.config.dim, known.config.num_queries, scale)
+    # Frozen statistics of 0 and 1 normalise nothing: from scratch, the norms learn too.
+    model = {"name": name, "frozen_norm": False, "supervise_encoder": True}
+    return _Start(model, False, known.config.dim, known.config.num_queries)
+
+
+def _rates(*, small: bool, fresh: bool) -> Table:
+    """Learning rates: the paper's for a large model, higher for a small one; the backbone's is lower once trained."""
+    rate = 5e-4 if small else 1e-4
+    return {"rate": rate, "backbone_rate": 2 * rate if small and fresh else rate if fresh else rate / 10} | (
+        {"clip": 1.0} if small else {}
+    )
+
+
+def _set_length(run: Table, words: TrainWords) -> None:
+    """Make the run as long as the words say; what was counted in the other unit follows."""
+    if words.epochs is not None and words.steps is not None:
+        raise UserError("both --epochs and --steps are given", mend="give one of them")
+    for unit, other, value in (("epochs", "steps", words.epochs), ("steps", "epochs", words.steps)):
+        if value is not None:
+            if run.pop(other, None):
+                run["evaluate_every"] = max(1, value // EVALUATIONS)
+            run[unit] = value
+
+
+def _sides(scale: int) -> Table:
+    return {"shortest": scale, "longest": round(scale * 1333 / 800)}
+
+
+def _section(tables: Table, name: str) -> Table:
+    """A section of a recipe that may lack it; one that is no table is told of when the recipe is read."""
+    section = tables.setdefault(name, {})
+    return section if isinstance(section, dict) else {}
+
+
+def _splits(splits: tuple[str, ...]) -> Table:
+    """Which split to train on and which to measure on; one split alone is trained on and nothing is measured."""
+    if len(splits) == 1:
+        return {"train": splits[0], "val": ""}
+    bare = {split.lower().rstrip("0123456789"): split for split in reversed(splits)}
+    train = next((bare[word] for word in ("train", "training") if word in bare), splits[0])
+    val = next((bare[word] for word in ("val", "valid", "validation", "dev", "test", "testing") if word in bare), "")
+    return {"train": train, "val": "" if val == train else val}
