@@ -9,6 +9,7 @@ from transformers import DetrForObjectDetection
 
 from sleuth.backbones.resnet import FrozenBatchNorm2d
 from sleuth.models.detr import Detr, DetrConfig
+from sleuth.nn.attention import MultiHeadAttention
 from sleuth.types import ImageBatch, Target
 from sleuth.weights.keymap import KeyMap, Rule
 
@@ -93,8 +94,8 @@ def build_peer(
 
 
 @torch.no_grad()
-def vary_frozen_norms(model: Detr) -> None:
-    """Give frozen norms values as after training, so that a comparison of outputs covers them."""
+def vary_weights(model: Detr) -> None:
+    """Leave the fresh weights' symmetry, so that a comparison of outputs covers frozen norms and each query alone."""
     for name, module in model.named_modules():
         if isinstance(module, FrozenBatchNorm2d):
             # A residual branch starts small, or activations grow from block to block.
@@ -103,6 +104,10 @@ def vary_frozen_norms(model: Detr) -> None:
             module.bias.normal_(std=0.1)
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
+        elif isinstance(module, MultiHeadAttention):
+            # Fresh attention is nearly even, and gives every query the same answer.
+            module.q_proj.weight.mul_(3)
+            module.k_proj.weight.mul_(3)
 
 
 def share_weights(model: Detr, peer: DetrForObjectDetection) -> None:
