@@ -16,7 +16,10 @@ def demo(
     model: ModelName = "detr-scenes",
     scenes: Annotated[int, typer.Option(help="How many held-out scenes AP is measured on.")] = 100,
 ) -> None:
-    """Find the objects in held-out scenes with the bundled weights: offline, in under a minute."""
+    """Find, trace, measure and draw with the bundled model: offline.
+
+    On scenes that it has never seen; it takes less than a minute.
+    """
     from sleuth.cli.demo import run_demo
 
     run_demo(out, model, scenes)
@@ -83,7 +86,10 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard too.")] = False,
     set: Annotated[list[str] | None, typer.Option("--set", help="Override a value: section.key=value.")] = None,
 ) -> None:
-    """Train by a recipe, or on a folder of pictures."""
+    """Train by a recipe, or on a folder of pictures.
+
+    What is said here goes before what the recipe says, and --set before all.
+    """
     from sleuth.cli.recipe_words import TrainWords
     from sleuth.cli.train import run_train
 
@@ -128,7 +134,11 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(help="Pictures in one run of the model.")] = 4,
     device: DeviceName = "auto",
 ) -> None:
-    """Measure a model on data, or any result file: the twelve COCO numbers and more."""
+    """Measure a model on data, or any file of results.
+
+    The twelve COCO numbers, AP of each class, confusion matrix and precision-recall curves. Give --model and --data, or
+    --ground-truth and --predictions.
+    """
     from sleuth.cli.evaluate import EvaluateWords, run_evaluate
 
     run_evaluate(
@@ -158,7 +168,10 @@ def trace(
     layers: Annotated[bool, typer.Option("--layers", help="A row for every encoder and decoder layer.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> None:
-    """Print the flow of tensors through a model, with shapes, parameters and FLOPs, measured as it runs."""
+    """Print the shape of every tensor on the way, as it runs.
+
+    With parameters and FLOPs of each part. An architecture without weights gets random ones: shapes are the same.
+    """
     from sleuth.cli.trace import run_trace
 
     run_trace(model, size, layers=layers, as_json=json)

@@ -1,52 +1,55 @@
 """`sleuth demo`: the main job, offline, on the bundled weights."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from PIL import Image
-from rich.table import Table
 
-from sleuth.cli.console import err, out, progress
-from sleuth.cli.drawing import find, found_cell, write_picture
+from sleuth.cli.console import out, print_text, progress, tell
+from sleuth.cli.drawing import found_cell, write_picture
 from sleuth.data.samples import Sample
 from sleuth.data.scenes import SceneSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
 from sleuth.explain.trace import trace_model
 from sleuth.files import atomic_write, make_folder
-from sleuth.render.boxes import draw_boxes
+from sleuth.runtime.detections import Detections
 from sleuth.runtime.models import open_model
+from sleuth.runtime.predictor import Predictor
+from sleuth.runtime.sources import Frame
 from sleuth.tasks.detection import preprocess_images
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SHOWN = 6
 """Scenes that are listed one by one and drawn."""
 
+THRESHOLD = 0.5
+ENLARGE = 4
+
 
 def run_demo(folder: Path, model: str, scenes: int) -> None:
-    """Find, measure, draw, and say what to try next."""
+    """Find, trace, measure, draw, and say what to try next."""
     if scenes < 1:
         raise UserError(f"AP cannot be measured on {scenes} scenes", where="--scenes", mend="give at least 1")
     started = time.monotonic()
-    make_folder(folder)
     loaded = open_model(model)
     source = SceneSource("test", max(scenes, SHOWN))
     if loaded.card.names != source.names:
         raise UserError("the model was not trained on scenes", where=model, mend="use the bundled detr-scenes")
+    make_folder(folder)
     samples = [source.load(index) for index in range(SHOWN)]
+    found = list(Predictor(loaded).stream((Frame(sample.image, sample.name) for sample in samples), THRESHOLD))
+
     console = out()
-    console.print(f"[bold]Sleuth[/bold] {model}: objects in scenes that it has never seen\n")
-
-    found = find(loaded.model, samples, loaded.preprocess, threshold=0.5)
-    table = Table("scene", "there are", "found", title="What it found (score 0.5 and up)", title_justify="left")
-    for sample, each in zip(samples, found, strict=True):
-        told = [f"{source.names[i]} {s:.2f}" for i, s in zip(each.labels.tolist(), each.scores.tolist(), strict=True)]
-        table.add_row(sample.name, ", ".join(sorted(source.names[i] for i in sample.labels.tolist())), ", ".join(told))
-    console.print(table)
-
+    print_text(f"{model}: what are these {SHOWN} scenes made of? It has never seen them.\n")
+    console.print(_overview(samples, found, source.names))
+    console.print(_boxes(found[0]))
     trace = trace_model(loaded.model, preprocess_images([samples[0].image], loaded.preprocess), name=model)
-    console.print(f"\nHow the tensors flowed, for one scene\n{trace.render()}", markup=False)
+    print_text(f"How the tensors flowed, measured on the first scene\n\n{trace.render()}\n")
 
     with progress("measuring", scenes) as advance:
         measured = evaluate_model(
@@ -54,36 +57,64 @@ def run_demo(folder: Path, model: str, scenes: int) -> None:
             SceneSource("test", scenes),
             loaded.preprocess,
             batch_size=20,
-            progress=lambda n, _: advance(n),
+            progress=lambda done, _: advance(done),
         )
     numbers = measured.scores.numbers
     shown = "   ".join(f"{name} {numbers[name]:.3f}" for name in ("AP", "AP50", "AP75") if numbers[name] is not None)
-    console.print(f"\nOn {scenes} held-out scenes: [bold]{shown}[/bold]")
+    print_text(f"On {scenes} held-out scenes ({measured.truth.num_objects} objects): {shown}\n")
 
-    cells = [found_cell(sample, each, source.names) for sample, each in zip(samples, found, strict=True)]
-    write_picture(folder / "found.png", cells, heading="found, of how many", side=320)
-    for number, (sample, each) in enumerate(zip(samples, found, strict=True), start=1):
-        _write_pair(folder, number, sample, each.boxes_xyxy_px, each.labels)
-    console.print(f"Pictures: {folder / 'found.png'} and {folder}/scene-1.png to scene-{SHOWN}.png\n", markup=False)
-    console.print(
-        "Try next:\n"
-        f"  sleuth predict {folder}/plain-1.png --json -            the same, as numbers\n"
-        "  sleuth evaluate --model detr-scenes --data scenes --layers   how each decoder layer improves\n"
-        "  sleuth trace --model detr-r50 --size 800x600            the flow through the paper's model\n"
-        "  sleuth data check YOUR-FOLDER                           is my data sound?\n"
-        "  sleuth train --data YOUR-FOLDER                         train on my own pictures",
-        markup=False,
-    )
-    err().print(f"done in {time.monotonic() - started:.0f} s")
+    _draw(folder, samples, found, source.names)
+    print_text(f"Pictures: {folder}/found.png, and one by one {folder}/scene-1.png to scene-{SHOWN}.png\n")
+    print_text(_next(folder))
+    tell(f"done in {time.monotonic() - started:.0f} s")
 
 
-def _write_pair(
-    folder: Path, number: int, sample: Sample, boxes: torch.Tensor, labels: torch.Tensor, enlarge: int = 3
-) -> None:
-    """The scene as it is, and enlarged with what was found."""
-    plain = Image.fromarray(sample.image.movedim(0, -1).numpy())
-    large = plain.resize((plain.width * enlarge, plain.height * enlarge), Image.Resampling.LANCZOS)
-    drawn = draw_boxes(np.asarray(large), boxes.double().numpy() * enlarge, labels.numpy(), ())
-    for name, picture in ((f"plain-{number}.png", plain), (f"scene-{number}.png", Image.fromarray(drawn))):
-        with atomic_write(folder / name) as temporary:
-            picture.save(temporary)
+def _overview(samples: Sequence[Sample], found: Sequence[Detections], names: Sequence[str]) -> "Table":
+    """What is in each scene beside what was found, both by name."""
+    table = _table(f"What it found (score {THRESHOLD:g} and up)", ("scene", "there are", "found", "scores"))
+    for sample, each in zip(samples, found, strict=True):
+        scores = f"{float(each.scores.min()):.2f} to {float(each.scores.max()):.2f}" if len(each) else ""
+        there = ", ".join(sorted(names[label] for label in sample.labels.tolist()))
+        table.add_row(sample.name, there, ", ".join(sorted(each.names)) or "nothing", scores)
+    return table
+
+
+def _boxes(found: Detections) -> "Table":
+    """The objects of one scene with their boxes."""
+    table = _table(f"{found.source}, box by box (pixels)", ("object", "score", "left", "top", "width", "height"))
+    for entry in found.to_json()["detections"]:
+        table.add_row(entry["label"], f"{entry['score']:.2f}", *(f"{value:.1f}" for value in entry["bbox"]))
+    return table
+
+
+def _table(title: str, columns: Sequence[str]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("scene", "scores"))
+    return table
+
+
+def _draw(folder: Path, samples: Sequence[Sample], found: Sequence[Detections], names: tuple[str, ...]) -> None:
+    """One page of all scenes, and each scene as it is and enlarged with what was found."""
+    cells = [found_cell(sample, each, names) for sample, each in zip(samples, found, strict=True)]
+    write_picture(folder / "found.png", cells, heading="Scenes that the model has never seen", side=320)
+    for number, each in enumerate(found, start=1):
+        plain, drawn = Image.fromarray(each.image), each.plot(enlarge=ENLARGE)
+        for name, picture in ((f"plain-{number}.png", plain), (f"scene-{number}.png", drawn)):
+            with atomic_write(folder / name) as temporary:
+                picture.save(temporary)
+
+
+def _next(folder: Path) -> str:
+    commands = {
+        f"sleuth predict {folder}/plain-1.png --json -": "the same, as numbers",
+        "sleuth evaluate --model detr-scenes --data scenes --layers": "how each decoder layer improves",
+        "sleuth trace --model detr-r50 --size 800x600": "the flow through the paper's model",
+        "sleuth data check YOUR-FOLDER": "are my pictures and boxes sound?",
+        "sleuth train --data YOUR-FOLDER --out runs/mine": "train on my own pictures",
+    }
+    width = max(len(command) for command in commands)
+    return "\n".join(["Try next:", *(f"  {command:<{width}}  {about}" for command, about in commands.items())])

@@ -10,6 +10,7 @@ from sleuth.data.samples import Sample
 from sleuth.files import atomic_write
 from sleuth.render.boxes import caption
 from sleuth.render.sheet import Cell, contact_sheet
+from sleuth.runtime.detections import Detections
 from sleuth.tasks.detection import Preprocess, RawDetections, decode_detections, preprocess_images
 
 
@@ -24,14 +25,14 @@ def find(model: nn.Module, samples: list[Sample], preprocess: Preprocess, *, thr
     return found
 
 
-def found_cell(sample: Sample, found: RawDetections, names: tuple[str, ...]) -> Cell:
+def found_cell(sample: Sample, found: RawDetections | Detections, names: tuple[str, ...]) -> Cell:
     """A picture with what was found in it."""
     captions = tuple(
         caption(names[label], score) for label, score in zip(found.labels.tolist(), found.scores.tolist(), strict=True)
     )
     return Cell(
         sample.image.movedim(0, -1).numpy(),
-        f"{sample.name}: {len(found.scores)} of {len(sample.labels)}",
+        f"{sample.name}: {len(found.scores)} found, {len(sample.labels)} there",
         found.boxes_xyxy_px.cpu().double().numpy(),
         found.labels.cpu().numpy(),
         captions,

@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(help="Look after data: check a data set, write the built-in scenes.", no_args_is_help=True)
+data = typer.Typer(help="Check a data set, or write the built-in scenes.", no_args_is_help=True)
 
 for _command in (
     commands.demo,

@@ -87,7 +87,7 @@ def sampler(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module, Path, 
         samples = [source.load(index) for index in range(min(SAMPLE_PICTURES, len(source)))]
         found = find(model, samples, recipe.preprocess, threshold=0.5)
         cells = [found_cell(sample, each, source.names) for sample, each in zip(samples, found, strict=True)]
-        write_picture(folder / f"step-{step:06d}.png", cells, heading=f"step {step}: found, of how many")
+        write_picture(folder / f"step-{step:06d}.png", cells, heading=f"step {step}: found with a score of 0.5 and up")
 
     return draw
 

@@ -17,8 +17,7 @@ from sleuth.nn.attention import MultiHeadAttention, explicit_attention
 from sleuth.types import ImageBatch, Queries, SetPrediction
 
 FLOPS_NOTE = (
-    "FLOPs are those of matrix products, convolutions and attention; a multiply-add counts as two "
-    "(papers often count it as one)."
+    "FLOPs of matrix products, convolutions and attention; a multiply-add is two (papers often count it as one)."
 )
 
 

@@ -12,14 +12,15 @@ from sleuth.runtime.detections import Detections
 from sleuth.runtime.video import VideoWriter, video_rate, write_video
 
 _JPEG_QUALITY = 92
+_READABLE_SIDE = 400
 _KEPT_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Annotator:
     """Takes detections in the order of their pictures and draws each into a folder; a context manager.
 
-    A picture keeps its name and, where it can, its format. The frames of a video become a video of the same name. A
-    file appears under its name only when it is whole.
+    A picture keeps its name and, where it can, its format and size; a tiny one is enlarged. The frames of a video
+    become a video of the same name. A file appears under its name only when it is whole.
 
     Args:
         folder: where to write; files of an earlier run are written over.
@@ -51,7 +52,8 @@ class Annotator:
             return self._draw_frame(found, found.video)
         self._finish_video()
         path = self._path_for(found.path or Path(found.source), _KEPT_SUFFIXES, ".png")
-        image = found.plot()
+        # Names beside the boxes would hide a picture the size of a stamp.
+        image = found.plot(enlarge=max(1, _READABLE_SIDE // max(found.size_hw)))
         with atomic_write(path) as temporary:
             image.save(temporary, quality=_JPEG_QUALITY)
         self.written.append(path)

@@ -76,14 +76,20 @@ class Detections:
             raise ValueError(f"the picture {self.source!r} is not at hand")
         return np.ascontiguousarray(read_picture(self.path).movedim(0, -1).numpy())
 
-    def plot(self) -> Image.Image:
+    def plot(self, *, enlarge: int = 1) -> Image.Image:
         """The picture with its boxes drawn in.
+
+        Args:
+            enlarge: draw on a picture so many times as wide and high: letters are hard to read on tiny ones.
 
         Raises:
             UserError: the picture's file is gone or broken by now.
         """
-        boxes = self.boxes_xyxy_px.double().numpy()
-        return Image.fromarray(draw_boxes(self.image, boxes, self.labels.numpy(), self.captions))
+        picture = Image.fromarray(self.image)
+        if enlarge > 1:
+            picture = picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.BICUBIC)
+        boxes = self.boxes_xyxy_px.double().numpy() * enlarge
+        return Image.fromarray(draw_boxes(np.asarray(picture), boxes, self.labels.numpy(), self.captions))
 
     def to_coco(self, image_id: int | None = None) -> list[dict[str, Any]]:
         """COCO results: one entry an object, ``bbox`` as left, top, width, height in pixels.
