@@ -35,6 +35,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str 
     for axes, name in ((losses, "loss"), (scores, "score"), (rates, "learning rate")):
         axes.set_title(name)
         axes.set_xlabel("step")
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(visible=True, alpha=0.3)
     if title:
         figure.suptitle(title)
