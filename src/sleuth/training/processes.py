@@ -4,9 +4,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from sleuth.errors import UserError
+
+
+def mean_over_processes(values: Float[Tensor, " values"]) -> Float[Tensor, " values"]:
+    """The mean of each value over all processes, for every process.
+
+    Without the barrier of Fabric's own reduction, so that a GPU need not be waited for.
+    """
+    total = values.clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()
 
 
 def agree(fabric: Fabric, action: Callable[[], None]) -> None:

@@ -34,7 +34,7 @@ from sleuth.training.ema import WeightAverage
 from sleuth.training.environment import describe_environment
 from sleuth.training.meter import Meter
 from sleuth.training.optimizer import build_optimizer
-from sleuth.training.processes import agree, user_errors_of_lost_peers
+from sleuth.training.processes import agree, mean_over_processes, user_errors_of_lost_peers
 from sleuth.training.progress import TrainingProgress
 from sleuth.training.recipe import Recipe, differences, recipe_from_tables
 from sleuth.training.run_folder import RunFolder
@@ -175,9 +175,7 @@ class Run:
         """
         queries = self.recipe.model.config.num_queries
         counts = torch.stack([self.criterion.counts(targets, queries) for _, targets in batches]).mean(0)
-        if self.fabric.world_size == 1:
-            return counts
-        return self.fabric.all_reduce(counts.to(self.fabric.device), reduce_op="mean")
+        return counts if self.fabric.world_size == 1 else mean_over_processes(counts.to(self.fabric.device))
 
     def gradient_sync(self, enabled: bool) -> AbstractContextManager[Any]:
         """Exchange gradients between processes in the last pass of a step only."""
@@ -202,7 +200,7 @@ class Run:
         """
         flags = torch.stack([losses[0], norm.to(losses.dtype), losses.new_tensor(float(stopping))])
         if self.fabric.world_size > 1:
-            both: Tensor = self.fabric.all_reduce(torch.cat([losses, flags]), reduce_op="mean")
+            both = mean_over_processes(torch.cat([losses, flags]))
             losses, flags = both[:-3], both[-3:]
         total, norm_now, stop = flags.tolist()
         # In float16 an overflowing gradient is everyday: the scaler skips that step and scales less.
