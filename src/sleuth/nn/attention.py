@@ -24,7 +24,10 @@ def fused_attention(
     attend: Bool[Tensor, "#batch #heads #queries keys"] | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
-    """Scaled dot-product attention by PyTorch's fused kernel (flash or memory-efficient where there is one)."""
+    """Scaled dot-product attention by PyTorch's fused kernel (flash or memory-efficient where there is one).
+
+    As in `explicit_attention`, a query that may attend to nothing brings zeros home, not NaN.
+    """
     return F.scaled_dot_product_attention(q, k, v, attn_mask=attend, dropout_p=dropout)
 
 
