@@ -201,12 +201,15 @@ def _report_skipped(run: Run, seen: Sequence[tuple[SetPrediction, Sequence[Targe
         run.folder.log({"step": run.counters.step, "skipped": names})
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     run.progress.note(f"step {run.counters.step} skipped, its loss is not finite: {shown}")
-    if in_a_row >= run.recipe.run.max_bad_steps:
+    if in_a_row < run.recipe.run.max_bad_steps:
+        return
+    if run.is_main:
         raise UserError(
             f"the loss was not finite in {in_a_row} steps in a row, the last with {shown}",
             where=f"step {run.counters.step}",
             mend="lower optimizer.rate, use precision 32-true, or check the data with `sleuth data check`",
         )
+    raise SystemExit(2)
 
 
 @torch.no_grad()
