@@ -300,7 +300,7 @@ def open_run(
         console = Console(quiet=True) if quiet else (console or Console(stderr=True))
         run = Run(recipe, fabric=fabric, source=source, folder=folder, console=console, saved=saved)
         environment = describe_environment(fabric.device, processes=fabric.world_size)
-        agree(fabric, lambda: _begin(run, environment))
+        agree(fabric, lambda: _begin(run, environment, resume=resume))
         if saved is None:
             run.save()
         try:
@@ -329,11 +329,11 @@ def _check(recipe: Recipe, folder: RunFolder, *, resume: bool) -> None:
         )
 
 
-def _begin(run: Run, environment: dict[str, object]) -> None:
+def _begin(run: Run, environment: dict[str, object], *, resume: bool) -> None:
     """Write what is known before the first step, or drop what will be done again."""
-    if run.counters.step == 0:
-        run.folder.begin(run.recipe.text(), environment)
-    else:
+    if resume:
         run.folder.continue_at(run.counters.step)
+    else:
+        run.folder.begin(run.recipe.text(), environment)
     if run.recipe.run.tensorboard:
         run.folder.open_board(run.counters.step)

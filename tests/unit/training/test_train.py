@@ -155,6 +155,18 @@ def test_float16_and_absent_devices_are_user_errors(tiny, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_broke_before_its_first_checkpoint_begins_again(tiny, tmp_path: Path):
+    def fail(model) -> dict[str, float]:
+        raise RuntimeError("power cut")
+
+    recipe = tiny("run.steps=4", "run.evaluate_every=2", "run.checkpoint_every=0")
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(recipe, tmp_path / "run", evaluate=fail, console=QUIET)
+    assert len(records(tmp_path / "run")) == 2
+    train(recipe, tmp_path / "run", resume=True, console=QUIET)
+    assert [record["step"] for record in records(tmp_path / "run")] == [1, 2, 3, 4]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_an_interrupt_ends_after_the_step_and_the_run_goes_on_later(tiny, tmp_path: Path):
     def interrupt(model) -> dict[str, float]:
