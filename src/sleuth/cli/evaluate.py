@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from sleuth.cli.console import out, print_text, progress, tell, write_json
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.samples import SampleSource
 from sleuth.data.scenes import SceneSource
+from sleuth.data.scenes.glyphs import Split
 from sleuth.data.source import PictureSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import DetectionEvaluation, evaluate_model, evaluate_result_files
@@ -104,6 +106,9 @@ def held_out(words: EvaluateWords) -> SampleSource:
     if words.limit < 0:
         raise UserError(f"{words.limit} pictures cannot be measured", where="--limit", mend="give 0 for all, or more")
     if words.data == "scenes":
+        if words.split not in (None, *get_args(Split)):
+            mend = f"use {', '.join(get_args(Split))}"
+            raise UserError(f"scenes have no split {words.split!r}", where="--split", mend=mend)
         return SceneSource(words.split or "val", words.limit or HELD_OUT_SCENES)  # type: ignore[arg-type]
     path, split = Path(words.data), words.split
     if split is None:
