@@ -79,6 +79,12 @@ def run(argv: Sequence[str] | None = None) -> int:
             # The reader has gone, as in `sleuth ... | head`: nothing is wrong.
             _forget_stdout()
             return 0
+        except SystemExit as ended:
+            # typer ends so where the reader has gone, and a process of several whose first one speaks.
+            if isinstance(ended.__context__, BrokenPipeError):
+                _forget_stdout()
+                return 0
+            return ended.code if isinstance(ended.code, int) else bool(ended.code)
         except (KeyboardInterrupt, typer.Abort):
             _say("interrupted")
             return INTERRUPTED
@@ -86,7 +92,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             if is_help(error):
                 typer.echo(str(error))
                 return 0
-            line = line_of(error)
+            line = line_of(error, words)
             if line is None or os.environ.get("SLEUTH_TRACEBACK"):
                 raise
             _say(f"error: {line}")

@@ -70,7 +70,7 @@ def read_picture(path: Path | str) -> UInt8[Tensor, "3 height width"]:
         # Read after loading: some formats turn themselves while loading and drop the tag.
         turn = _TURN.get(picture.getexif().get(_ORIENTATION_TAG, 1))
         upright = picture if turn is None else picture.transpose(turn)
-        pixels = _to_rgb(upright)
+        pixels = to_rgb(upright)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -148,8 +148,8 @@ def _bomb(path: Path, limit: int | None, pixels: int | None) -> UserError:
     )
 
 
-def _to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
-    """RGB in 8 bits from any of Pillow's modes."""
+def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB in 8 bits from any of Pillow's modes; transparent parts show white."""
     if picture.mode.startswith("I") or picture.mode == "F":
         grey = _to_8_bits(np.asarray(picture), picture.mode)
         return np.repeat(grey[:, :, None], 3, axis=2)

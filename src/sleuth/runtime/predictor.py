@@ -109,7 +109,7 @@ class Predictor:
             alike = self._alike(waiting, frame)
             if len(alike) == batch_size:
                 self._answer(waiting, alike, threshold, keep_pixels)
-            elif len(waiting) >= _WAITING_BATCHES * batch_size and waiting[0][1] is None:
+            if len(waiting) >= _WAITING_BATCHES * batch_size and waiting[0][1] is None:
                 self._answer(waiting, self._alike(waiting, waiting[0][0]), threshold, keep_pixels)
             yield from _done(waiting)
         while waiting:

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from sleuth.data.pictures import is_picture, read_picture
+from sleuth.data.pictures import is_picture, read_picture, to_rgb
 from sleuth.errors import UserError
 from sleuth.runtime.video import is_video, video_frames
 
@@ -41,7 +41,7 @@ class Item:
     """One thing that a user named, seen to exist but not opened yet."""
 
     path: Path | None = None
-    memory: Image.Image | np.ndarray | Tensor | None = None
+    memory: object = None
     name: str = ""
 
     @property
@@ -116,8 +116,7 @@ def _pictures_and_videos(files: Iterable[Path]) -> list[Path]:
 def _from_memory(picture: object, name: str) -> UInt8[Tensor, "3 height width"]:
     """A picture in memory as RGB in 8 bits."""
     if isinstance(picture, Image.Image):
-        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
-        return pixels.permute(2, 0, 1).contiguous()
+        return torch.from_numpy(to_rgb(picture)).permute(2, 0, 1).contiguous()
     if isinstance(picture, np.ndarray):
         # NumPy's own layout is [height, width, 3], PyTorch's [3, height, width].
         image = torch.from_numpy(np.array(picture))
@@ -126,7 +125,9 @@ def _from_memory(picture: object, name: str) -> UInt8[Tensor, "3 height width"]:
         image = picture.detach().cpu()
     else:
         raise UserError(
-            f"a {type(picture).__name__} is no picture", where=name, mend="give a path, PIL image, array or tensor"
+            f"this is no picture but a {type(picture).__name__}",
+            where=name,
+            mend="give a path, PIL image, array or tensor",
         )
     if image.ndim == 2:
         image = image.expand(3, -1, -1)

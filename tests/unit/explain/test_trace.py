@@ -8,7 +8,8 @@ from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.types import ImageBatch
 
 CONFIG = DetrConfig(
-    backbone="resnet18",
+    backbone="resnet10",
+    backbone_width=8,
     num_classes=5,
     num_queries=7,
     dim=16,
@@ -36,7 +37,7 @@ def trace(model: Detr) -> Trace:
 def test_shapes_step_by_step(trace: Trace):
     assert {step.name: step.shape for step in trace.steps} == {
         "image": (1, 3, 64, 96),
-        "feature map": (1, 512, 2, 3),
+        "feature map": (1, 64, 2, 3),
         "projection": (1, 16, 2, 3),
         "sequence": (1, 6, 16),
         "positions": (1, 6, 16),
@@ -56,7 +57,7 @@ def test_parts_add_up_to_the_whole(trace: Trace, model: Detr):
 
 def test_flops_are_those_of_the_formula(trace: Trace):
     tokens, dim, hidden = 6, 16, 32
-    assert trace["projection"].flops == 2 * 512 * dim * tokens
+    assert trace["projection"].flops == 2 * 64 * dim * tokens
     # Four projections, two products of attention, two linear layers; a multiply-add is two.
     attention = 2 * (4 * tokens * dim * dim + 2 * tokens * tokens * dim)
     layer = attention + 2 * (2 * tokens * dim * hidden)
@@ -101,7 +102,7 @@ def test_hooks_are_removed_when_the_run_fails(model: Detr):
 def test_what_was_seen_is_what_ran(model: Detr):
     """Nothing is written down: another picture gives other numbers."""
     trace = trace_model(model, images(33, 65))
-    assert trace["feature map"].shape == (1, 512, 2, 3)
+    assert trace["feature map"].shape == (1, 64, 2, 3)
     assert trace["image"].shape == (1, 3, 33, 65)
     assert trace_model(model, images(128, 128)).flops > trace.flops
 
@@ -116,12 +117,12 @@ def test_padded_batches_can_be_traced(model: Detr):
 def test_table_and_json(trace: Trace):
     lines = str(trace).splitlines()
     assert lines[0].split() == ["step", "shape", "parameters", "GFLOPs", "what", "happens"]
-    assert "[1,512,2,3]" in lines[3]
+    assert "[1,64,2,3]" in lines[3]
     assert lines[-2].split()[0] == "total"
     assert "multiply-add is two" in lines[-1]
     assert max(map(len, lines)) <= 120
     page = json.loads(json.dumps(trace.to_json()))
-    assert page["steps"][1]["shape"] == [1, 512, 2, 3]
+    assert page["steps"][1]["shape"] == [1, 64, 2, 3]
     assert page["flops"] == trace.flops
 
 

@@ -1,0 +1,171 @@
+"""From the words of `sleuth train` to a recipe that can be run."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sleuth.cli.recipe_words import USUAL_STEPS, TrainWords, tables_for_data, with_words
+from sleuth.cli.train import read_recipe
+from sleuth.errors import UserError
+from sleuth.models.detr import DetrConfig, build_detr
+from sleuth.tasks.detection import Preprocess
+from sleuth.training.recipe import Recipe, recipe_from_tables
+from sleuth.weights.checkpoint import detr_card, save_model
+
+
+def write_split(folder: Path, split: str, pictures: int, objects: int = 1) -> None:
+    (folder / split).mkdir(parents=True)
+    (folder / "annotations").mkdir(exist_ok=True)
+    for number in range(pictures):
+        Image.new("RGB", (60, 40)).save(folder / split / f"{number}.png")
+    page = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": 60, "height": 40} for n in range(pictures)],
+        "annotations": [
+            {"id": n * 100 + m, "image_id": n, "category_id": 4, "bbox": [m, 1, 9, 9], "area": 81, "iscrowd": 0}
+            for n in range(pictures)
+            for m in range(objects)
+        ],
+        "categories": [{"id": 4, "name": "cell"}],
+    }
+    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(page))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "cells"
+    write_split(folder, "train", 20)
+    write_split(folder, "val", 2)
+    return folder
+
+
+def recipe_for(**words) -> Recipe:
+    return read_recipe(None, TrainWords(**words), None, resume=False)[0]
+
+
+def test_a_folder_alone_makes_a_whole_recipe(data: Path):
+    recipe = recipe_for(data=str(data))
+    assert (recipe.data.train, recipe.data.val) == ("train", "val")
+    assert recipe.model.name == "detr-small"
+    assert not recipe.model.config.frozen_norm
+    assert recipe.preprocess == Preprocess(shortest=256, longest=427)
+    assert recipe.augmentation.longest == 427
+    assert recipe.run.epochs * (20 // 8) >= USUAL_STEPS
+    assert recipe.run.epochs // recipe.run.evaluate_every == 20
+    assert read_recipe(None, TrainWords(data=str(data)), None, resume=False)[1] == "cells"
+
+
+def test_the_paper_sizes_for_a_model_of_the_paper(data: Path):
+    recipe = recipe_for(data=str(data), model="detr-r18")
+    assert recipe.preprocess == Preprocess()
+    assert recipe.optimizer.batch_size == 2
+    assert recipe.optimizer.clip == 0.1
+    assert not recipe.model.config.frozen_norm, "from scratch, frozen statistics normalise nothing"
+
+
+def test_words_go_before_what_is_usual_and_set_before_all(data: Path):
+    recipe = recipe_for(
+        data=str(data),
+        epochs=3,
+        batch_size=5,
+        rate=2e-4,
+        scale=64,
+        seed=9,
+        device="cpu",
+        skip_faulty=True,
+        tensorboard=True,
+        overrides=("run.seed=11", "model.num_queries=5"),
+    )
+    assert (recipe.run.epochs, recipe.run.steps, recipe.run.seed) == (3, 0, 11)
+    assert (recipe.optimizer.batch_size, recipe.optimizer.rate) == (5, 2e-4)
+    assert recipe.preprocess.shortest == 64
+    assert recipe.model.config.num_queries == 5
+    assert recipe.data.skip_faulty
+    assert recipe.run.tensorboard
+
+
+def test_a_length_in_steps_measures_in_steps(data: Path):
+    recipe = recipe_for(data=str(data), steps=100)
+    assert (recipe.run.steps, recipe.run.epochs, recipe.run.evaluate_every) == (100, 0, 5)
+
+
+def test_a_recipes_length_in_the_other_unit(data: Path):
+    tables = {"run": {"epochs": 240, "evaluate_every": 20}}
+    assert with_words(tables, TrainWords(steps=100))["run"] == {"steps": 100, "evaluate_every": 5}
+    tables = {"run": {"epochs": 240, "evaluate_every": 20}}
+    assert with_words(tables, TrainWords(epochs=60))["run"] == {"epochs": 60, "evaluate_every": 20}
+
+
+def test_one_split_alone_is_trained_on_and_not_measured(tmp_path: Path):
+    write_split(tmp_path / "one", "train", 3)
+    recipe = recipe_for(data=str(tmp_path / "one"))
+    assert (recipe.data.train, recipe.data.val) == ("train", "")
+
+
+def test_crowded_pictures_get_more_queries(tmp_path: Path):
+    write_split(tmp_path / "full", "train", 2, objects=40)
+    assert recipe_for(data=str(tmp_path / "full")).model.config.num_queries == 60
+
+
+def test_scenes_by_name():
+    recipe = recipe_for(data="scenes")
+    assert recipe.data.path == "scenes"
+    assert recipe.run.steps == USUAL_STEPS
+    assert recipe.preprocess.shortest == 128
+    assert recipe.augmentation.scales == ()
+
+
+def test_a_model_file_is_gone_on_from_with_its_own_sizes(data: Path, tmp_path: Path):
+    config = DetrConfig(
+        backbone="resnet10",
+        backbone_width=8,
+        dim=16,
+        num_heads=2,
+        encoder_layers=1,
+        decoder_layers=1,
+        feedforward_dim=16,
+        num_queries=6,
+        num_classes=2,
+        frozen_norm=False,
+    )
+    card = detr_card(config, names=("a", "b"), category_ids=(1, 2), preprocess=Preprocess(shortest=96, longest=160))
+    save_model(tmp_path / "mine.safetensors", build_detr(config), card)
+    recipe = recipe_for(data=str(data), model=str(tmp_path / "mine.safetensors"))
+    assert recipe.model.weights == str(tmp_path / "mine.safetensors")
+    assert (recipe.model.config.dim, recipe.model.config.num_queries) == (16, 6)
+    assert recipe.preprocess.shortest == 96
+    assert recipe.optimizer.backbone_rate == recipe.optimizer.rate / 10
+
+
+def test_the_resolved_recipe_reads_back_as_itself(data: Path):
+    import tomllib
+
+    recipe = recipe_for(data=str(data), steps=7)
+    assert recipe_from_tables(tomllib.loads(recipe.text()), where="x") == recipe
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"epochs": 1, "steps": 1}, "both --epochs and --steps"),
+        ({"epochs": 0}, "above 0"),
+        ({"batch_size": -1}, "batch"),
+        ({"scale": -5}, "at least 1"),
+        ({"device": "gpu"}, "run.device"),
+        ({"model": "detr-r5"}, "did you mean"),
+        ({"format": "vic"}, "there is no format"),
+        ({"overrides": ("steps=3",)}, "--set steps=3"),
+        ({"overrides": ("run.step=3",)}, "did you mean 'steps'"),
+    ],
+)
+def test_words_that_make_no_recipe(words: dict, said: str, data: Path):
+    with pytest.raises(UserError, match=said):
+        recipe_for(data=str(data), **words)
+
+
+def test_a_recipe_takes_a_file_as_weights_only(data: Path):
+    with pytest.raises(UserError, match="--weights"):
+        with_words({}, TrainWords(model="mine.safetensors"))
+    with pytest.raises(ValueError, match="no data"):
+        tables_for_data(TrainWords())
