@@ -47,11 +47,16 @@ def user_errors_for(path: Path) -> Iterator[None]:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success flush it to disk and rename it into place.
 
+    A pipe or a device, such as ``/dev/null``, is written to rather than replaced.
+
     Raises:
         UserError: the disk is full, or the place is not writable. Nothing is left behind and a former file stays.
     """
     path = Path(path)
     with user_errors_for(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            yield path
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays, since writers such as PIL choose the format by it.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
