@@ -228,7 +228,8 @@ def summary(case: Case, times: dict[str, list[float]], memory: dict[str, float],
 def as_markdown(results: dict[str, object]) -> str:
     """The table of the README."""
     rows = []
-    for case, found in zip(CASES, results["cases"], strict=False):  # type: ignore[call-overload]
+    for found in results["cases"]:  # type: ignore[attr-defined]
+        case = next(case for case in CASES if case.name == found["case"])
         what = "training step" if case.training else "inference"
         row = [f"{what}, {case.size_hw[0]} x {case.size_hw[1]}, batch {case.batch}"]
         now = found.get("seconds")
