@@ -13,6 +13,7 @@ from sleuth.runtime.detections import Detections
 from sleuth.runtime.predictor import load
 from sleuth.runtime.sources import Frame, Item, expand_sources
 
+_TOLD = 8
 DEFAULT_FOLDER = Path("sleuth-found")
 
 
@@ -80,4 +81,8 @@ def _count(items: Sequence[Item]) -> int | None:
 
 
 def _line(found: Detections) -> str:
-    return f"{found.source}: {', '.join(found.captions) or 'nothing'}"
+    """The best few objects of a picture, and how many more there are."""
+    told = list(found.captions[:_TOLD])
+    if len(found) > _TOLD:
+        told[-1] += f" and {len(found) - _TOLD} more"
+    return f"{found.source}: {', '.join(told) or 'nothing'}"
