@@ -4,7 +4,7 @@
 
 Equal to the recipe: pictures, order, augmentation, batch size, optimiser, learning rates, schedule shape, clipping,
 precision, running average of the weights, size of the backbone (a narrow ResNet-18 whose last stage keeps its
-resolution) and of the transformer. Hugging Face's own: model code, matcher, loss, initial weights. Its backbone replaces
+resolution) and of the transformer. Hugging Face's own: model code, matcher, loss, weights. Its backbone replaces
 batch norm by frozen batch norm, which from scratch normalises nothing, and freezes its first stages; ``--live-norm``
 puts trainable batch norm back and unfreezes them. Time is the processor time of the training process, so that a busy
 machine favours nobody.
