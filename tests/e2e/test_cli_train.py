@@ -1,0 +1,142 @@
+"""`sleuth train`: recipes and options, stopping and resuming, several processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sleuth.training.recipe import load_recipe
+
+RECIPE = Path(__file__).parent / "tiny.toml"
+TINY = ["--set", "data.train_limit=8", "--set", "data.val_limit=2", "--workers", "0", "--device", "cpu"]
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    left, right = load_file(one), load_file(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(record["step"], record["loss"]) for record in records if "loss" in record]
+
+
+def test_a_recipe_with_options_on_top(cli, tmp_path: Path):
+    words = ["--steps", "2", "--batch-size", "2", "--rate", "3e-4", "--seed", "5", "--set", "optimizer.clip=0.5"]
+    said = cli("train", RECIPE, *TINY, *words, "--out", tmp_path / "run")
+    assert said.code == 0, said.err
+    recipe = load_recipe(tmp_path / "run" / "recipe.toml")
+    assert (recipe.run.steps, recipe.run.epochs, recipe.run.seed, recipe.run.workers) == (2, 0, 5, 0)
+    assert (recipe.optimizer.batch_size, recipe.optimizer.rate, recipe.optimizer.clip) == (2, 3e-4, 0.5)
+    assert [step for step, _ in losses(tmp_path / "run")] == [1, 2]
+
+
+def test_epochs_replace_the_steps_of_a_recipe(cli, tmp_path: Path):
+    said = cli("train", RECIPE, *TINY, "--epochs", "1", "--out", tmp_path / "run")
+    assert said.code == 0, said.err
+    recipe = load_recipe(tmp_path / "run" / "recipe.toml")
+    assert (recipe.run.steps, recipe.run.epochs) == (0, 1)
+    assert [step for step, _ in losses(tmp_path / "run")] == [1, 2]  # eight scenes, four a step
+
+
+def test_without_out_runs_are_numbered(cli, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        assert cli("train", RECIPE, *TINY, "--steps", "1").code == 0
+        assert (tmp_path / "runs" / f"tiny-{number}" / "last.safetensors").is_file()
+
+
+def test_stopped_by_ctrl_c_and_resumed_equals_never_stopped(cli, tmp_path: Path, monkeypatch):
+    from sleuth.training import train as loop
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    words = [RECIPE, *TINY, "--steps", "5", "--set", "run.checkpoint_every=1"]
+    assert cli("train", *words, "--out", whole).code == 0
+
+    def interrupt(run, *rest, real=loop._after_step):
+        real(run, *rest)
+        if run.counters.step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_after_step", interrupt)
+        assert cli("train", *words, "--out", broken).code == 130
+    assert not (broken / "last.safetensors").exists()
+    said = cli("train", "--resume", "--out", broken)
+    assert said.code == 0, said.err
+    assert same_weights(whole / "last.safetensors", broken / "last.safetensors")
+    assert losses(whole) == losses(broken)
+
+    # A finished run has nothing left to do, and says so rather than fail.
+    assert cli("train", "--resume", "--out", broken).code == 0
+    assert same_weights(whole / "last.safetensors", broken / "last.safetensors")
+
+
+def test_weights_of_other_classes_are_a_start(cli, tmp_path: Path, coco_data: Path, make_model, tiny_training):
+    start = make_model(tmp_path / "start.safetensors", names=("cat", "dog"), frozen_norm=False)
+    words = ["--data", coco_data, "--model", "detr-small", "--weights", start, "--steps", "1"]
+    said = cli("train", *words, *tiny_training, "--set", "model.frozen_norm=false", "--out", tmp_path / "run")
+    assert said.code == 0, said.err
+    before, after = load_file(start), load_file(tmp_path / "run" / "last.safetensors")
+    assert before["class_head.weight"].shape == (3, 16)
+    assert after["class_head.weight"].shape == (16, 16)
+    assert torch.allclose(before["queries.weight"], after["queries.weight"], atol=0.05)
+
+
+def test_a_length_in_steps_measures_about_twenty_times(coco_data: Path):
+    from sleuth.cli.recipe_words import TrainWords, tables_for_data
+
+    run = tables_for_data(TrainWords(data=str(coco_data), steps=400, batch_size=2))["run"]
+    assert run["steps"] == 400
+    assert run["evaluate_every"] == 20
+    run = tables_for_data(TrainWords(data=str(coco_data), epochs=40, batch_size=2))["run"]
+    assert (run["epochs"], run["evaluate_every"]) == (40, 2)
+
+
+def test_crowded_pictures_get_queries_enough(tmp_path: Path, coco_data: Path):
+    from sleuth.cli.recipe_words import TrainWords, tables_for_data
+
+    crowded = tmp_path / "crowded"
+    shutil.copytree(coco_data, crowded)
+    answer = crowded / "annotations" / "instances_train.json"
+    page = json.loads(answer.read_text())
+    page["annotations"] = [
+        {"id": n, "image_id": 1, "category_id": 5, "bbox": [n, n, 9, 9], "area": 81, "iscrowd": 0} for n in range(30)
+    ]
+    answer.write_text(json.dumps(page))
+    assert tables_for_data(TrainWords(data=str(crowded)))["model"]["num_queries"] == 45
+    assert "num_queries" not in tables_for_data(TrainWords(data=str(coco_data)))["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["console script", "module"])
+def test_two_processes_by_one_option(program: str, tmp_path: Path):
+    script = Path(sys.executable).with_name("sleuth")
+    if program == "console script" and not script.exists():
+        pytest.skip(f"the console script is not installed beside {sys.executable}")
+    start = [script] if program == "console script" else [sys.executable, "-m", "sleuth"]
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [*start, "train", RECIPE, *TINY, "--steps", "2", "--devices", "2", "--out", run],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, said = process.communicate(timeout=900)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # the second process too
+        raise
+    assert process.returncode == 0, said
+    assert json.loads((run / "environment.json").read_text())["processes"] == 2
+    assert [step for step, _ in losses(run)] == [1, 2]
+    assert said.count("finished at step 2") == 1, "one process speaks"
