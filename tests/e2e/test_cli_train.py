@@ -79,6 +79,28 @@ def test_stopped_by_ctrl_c_and_resumed_equals_never_stopped(cli, tmp_path: Path,
     assert same_weights(whole / "last.safetensors", broken / "last.safetensors")
 
 
+def test_a_run_is_resumed_only_as_it_was_begun_and_whole(cli, tmp_path: Path):
+    run = tmp_path / "run"
+    assert cli("train", RECIPE, *TINY, "--steps", "1", "--out", run).code == 0
+    state = run / "state.safetensors"
+    whole = state.read_bytes()
+    for change, words, says in (
+        (lambda: None, ["--rate", "0.5"], "optimizer.rate"),
+        (lambda: None, ["--set", "model.dim=32"], "model.dim"),
+        (lambda: state.write_bytes(whole[:2000]), [], "state.safetensors"),
+        (lambda: shutil.copy(run / "last.safetensors", state), [], "not a training state"),
+        (state.unlink, [], "no training state"),
+    ):
+        change()
+        weights = (run / "last.safetensors").read_bytes()
+        said = cli("train", "--resume", "--out", run, *words)
+        assert said.code == 2
+        assert len(said.err.splitlines()) == 1
+        assert said.err.startswith("sleuth: error: ")
+        assert says in said.err
+        assert (run / "last.safetensors").read_bytes() == weights
+
+
 def test_weights_of_other_classes_are_a_start(cli, tmp_path: Path, coco_data: Path, make_model, tiny_training):
     start = make_model(tmp_path / "start.safetensors", names=("cat", "dog"), frozen_norm=False)
     words = ["--data", coco_data, "--model", "detr-small", "--weights", start, "--steps", "1"]
