@@ -94,7 +94,7 @@ def sampler(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module, Path, 
 
 def _say_what_came_out(recipe: Recipe, result: TrainingResult) -> None:
     if not result.finished:
-        tell(f"stopped at step {result.step}; continue with: sleuth train --resume --out {result.folder}")
+        tell(f"  sleuth train --resume --out {result.folder}")
         return
     best = "" if result.best_score is None else f", best {recipe.run.score} {result.best_score:.4f}"
     skipped = f", {result.skipped} steps skipped" if result.skipped else ""
