@@ -3,7 +3,7 @@
 All masks have one polarity: True takes part (``valid``), as in PyTorch's fused attention.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,6 +57,14 @@ class Queries:
     pos: Float[Tensor, "batch queries dim"]
 
 
+MaskReader = Callable[[Tensor, Tensor], Tensor]
+"""Reads the masks of chosen queries off a prediction: (picture [masks], query [masks]) to mask logits.
+
+The logits [masks, height, width] cover the padded input at a quarter of its size. A mask costs nothing until it is
+asked for: training asks for matched queries, prediction for those above the threshold.
+"""
+
+
 @dataclass(frozen=True)
 class SetPrediction:
     """A set of scored boxes from each supervised decoder layer; the last layer is the answer.
@@ -67,6 +75,7 @@ class SetPrediction:
         memory_logits: the same heads read on memory tokens (training with encoder supervision only), or None.
         memory_boxes_cxcywh: as above.
         memory: the encoder output the queries questioned.
+        masks: reads masks of the last layer's queries; None for a model without a mask head.
     """
 
     logits: Float[Tensor, "layers batch queries classes"]
@@ -74,6 +83,7 @@ class SetPrediction:
     memory: Memory
     memory_logits: Float[Tensor, "batch tokens classes"] | None = None
     memory_boxes_cxcywh: Float[Tensor, "batch tokens 4"] | None = None
+    masks: MaskReader | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,8 @@ class Target:
         name: the picture's file name or scene number: errors and skipped steps name it.
         image_id: the picture's id in its data set.
         size_hw: size of the picture in pixels before any transform.
+        masks: the visible pixels of each object, at the size of the (transformed, unpadded) picture; None where the
+            data has boxes only.
     """
 
     labels: Int[Tensor, " objects"]
@@ -93,10 +105,16 @@ class Target:
     name: str = ""
     image_id: int = 0
     size_hw: tuple[int, int] = (1, 1)
+    masks: Bool[Tensor, "objects height width"] | None = None
 
     def to(self, device: torch.device | str) -> "Target":
         """The same target on another device."""
-        return replace(self, labels=self.labels.to(device), boxes_cxcywh=self.boxes_cxcywh.to(device))
+        return replace(
+            self,
+            labels=self.labels.to(device),
+            boxes_cxcywh=self.boxes_cxcywh.to(device),
+            masks=None if self.masks is None else self.masks.to(device),
+        )
 
 
 Losses = Mapping[str, Tensor]

@@ -31,6 +31,10 @@ class Poisoned:
     def category_ids(self) -> tuple[int, ...]:
         return self.source.category_ids
 
+    @property
+    def is_thing(self) -> tuple[bool, ...]:
+        return self.source.is_thing
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -65,6 +65,7 @@ class DetectionData:
         root: the folder or file that the data came from.
         format: coco, voc or yolo.
         split: name of the split.
+        is_thing: for each label, whether it is a countable thing; stuff, such as sky, is not.
         faults: what the reader found wrong and worked around.
     """
 
@@ -75,6 +76,11 @@ class DetectionData:
     format: str
     split: str = ""
     faults: tuple[Fault, ...] = ()
+    is_thing: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.is_thing:
+            object.__setattr__(self, "is_thing", (True,) * len(self.names))
 
     def __len__(self) -> int:
         """Number of pictures."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
 
@@ -18,6 +18,7 @@ class Sample:
         name: the picture's file name or scene number: errors and skipped steps name it.
         image_id: the picture's id in its data set.
         size_hw: size of the original picture in pixels, which augmentation leaves as it is.
+        masks: the visible pixels of each object in ``image``, or None where only boxes were asked for.
     """
 
     image: UInt8[Tensor, "3 height width"]
@@ -26,6 +27,7 @@ class Sample:
     name: str
     image_id: int
     size_hw: tuple[int, int]
+    masks: Bool[Tensor, "objects height width"] | None = None
 
 
 @runtime_checkable
@@ -43,6 +45,11 @@ class SampleSource(Protocol):
     @property
     def category_ids(self) -> tuple[int, ...]:
         """The category id that each label has in the data set's own format."""
+        ...
+
+    @property
+    def is_thing(self) -> tuple[bool, ...]:
+        """For each label, whether it is a countable thing; stuff, such as sky, is one segment a picture."""
         ...
 
     def __len__(self) -> int:

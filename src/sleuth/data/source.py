@@ -29,6 +29,11 @@ class PictureSource:
         """The category id that each label has in the data set's own format."""
         return self.data.category_ids
 
+    @property
+    def is_thing(self) -> tuple[bool, ...]:
+        """For each label, whether it is a countable thing."""
+        return self.data.is_thing
+
     def __len__(self) -> int:
         """Number of pictures."""
         return len(self.data)

@@ -81,4 +81,5 @@ def model_card(recipe: Recipe, source: SampleSource, **notes: object) -> ModelCa
         category_ids=tuple(source.category_ids),
         preprocess=recipe.preprocess,
         notes=dict(notes),
+        is_thing=tuple(source.is_thing),
     )

@@ -29,6 +29,7 @@ class ModelCard:
         category_ids: original category id of each label.
         preprocess: how pictures become input, as in `Preprocess`.
         notes: whatever is worth keeping: recipe, scores, licence.
+        is_thing: for each label, whether it is a countable thing; stuff, such as sky, is one segment a picture.
     """
 
     architecture: str
@@ -37,6 +38,11 @@ class ModelCard:
     category_ids: tuple[int, ...]
     preprocess: dict[str, Any]
     notes: dict[str, Any] = field(default_factory=dict)
+    is_thing: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.is_thing:  # files from before there was stuff
+            object.__setattr__(self, "is_thing", (True,) * len(self.names))
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def detr_card(
     category_ids: tuple[int, ...],
     preprocess: Preprocess,
     notes: dict[str, Any] | None = None,
+    is_thing: tuple[bool, ...] = (),
 ) -> ModelCard:
     """The card of a DETR.
 
@@ -78,7 +85,7 @@ def detr_card(
     """
     if len(names) != config.num_classes or len(category_ids) != config.num_classes:
         raise ValueError(f"{config.num_classes} classes, but {len(names)} names and {len(category_ids)} category ids")
-    return ModelCard("detr", asdict(config), names, category_ids, asdict(preprocess), notes or {})
+    return ModelCard("detr", asdict(config), names, category_ids, asdict(preprocess), notes or {}, is_thing)
 
 
 def save_model(path: Path, model: torch.nn.Module, card: ModelCard, *, dtype: torch.dtype | None = None) -> None:
@@ -163,6 +170,7 @@ def read_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
     try:
         values = json.loads(metadata[_KEY])
         values |= {key: tuple(values[key]) for key in ("names", "category_ids")}
+        values["is_thing"] = tuple(values.get("is_thing", ()))
         for key in ("config", "preprocess"):
             if not isinstance(values[key], dict):
                 raise TypeError(f"{key} is no table")

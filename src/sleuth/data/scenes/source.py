@@ -56,6 +56,11 @@ class SceneSource:
         """Category id of each label in an exported data set, 1 to classes."""
         return tuple(range(1, len(NAMES) + 1))
 
+    @property
+    def is_thing(self) -> tuple[bool, ...]:
+        """Whether each label is a thing: all are."""
+        return (True,) * len(NAMES)
+
     def __len__(self) -> int:
         return _DEFAULT_COUNT[self.split] if self.count is None else self.count
 
