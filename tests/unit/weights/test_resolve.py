@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sleuth.errors import UserError
-from sleuth.runtime.models import find_weights, is_path
+from sleuth.weights.resolve import find_weights, is_path
 from sleuth.weights.catalog import CATALOG
 
 
@@ -31,10 +31,10 @@ def test_the_bundled_weights_are_there_and_small():
 def test_missing_bundled_weights_are_the_installation_s_fault(tmp_path: Path, monkeypatch):
     from dataclasses import replace
 
-    from sleuth.runtime import models
+    from sleuth.weights import resolve
 
     gone = replace(CATALOG["detr-scenes"], weights=tmp_path / "gone.safetensors")
-    monkeypatch.setattr(models, "entry", lambda name: gone)
+    monkeypatch.setattr(resolve, "entry", lambda name: gone)
     with pytest.raises(UserError, match="install Sleuth again"):
         find_weights("detr-scenes")
 
