@@ -41,12 +41,17 @@ class Memory:
         pos: position embedding of each token, added to keys in cross-attention.
         valid: True on tokens of the picture; None where there is no padding at all.
         grids_hw: (height, width) of each feature level; tokens = sum of height * width.
+        input_hw: height and width in pixels of the padded input that the memory is of.
+        pyramid: feature maps for heads that want finer detail than tokens: the backbone's stages from fine to coarse,
+            and last the projected map that became the tokens. Empty where no head asks for it.
     """
 
     tokens: Float[Tensor, "batch tokens dim"]
     pos: Float[Tensor, "batch tokens dim"]
     valid: Bool[Tensor, "batch tokens"] | None
     grids_hw: tuple[tuple[int, int], ...]
+    input_hw: tuple[int, int] = (0, 0)
+    pyramid: tuple[Float[Tensor, "batch _ _ _"], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """ResNet through timm, as DETR uses it: one feature map, frozen batch norm, and a last stage that can be dilated."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
@@ -70,6 +71,7 @@ class ResNet(nn.Module):
 
     Attributes:
         channels: channels of the feature map.
+        stage_channels: channels of every stage in use.
         stride: pixels of the picture for one cell of the feature map.
     """
 
@@ -95,20 +97,31 @@ class ResNet(nn.Module):
         )
         self.num_stages = num_stages
         self.stride = (4, 8, 16, 16 if dilate_last else 32)[num_stages - 1]
-        self.channels = width * 2 ** (num_stages - 1) * block.expansion  # type: ignore[attr-defined]
+        self.stage_channels = tuple(width * 2**stage * block.expansion for stage in range(num_stages))  # type: ignore[attr-defined]
+        self.channels = self.stage_channels[-1]
         del self.body.fc, self.body.global_pool
         for stage in range(num_stages + 1, 5):
             delattr(self.body, f"layer{stage}")
 
     def forward(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
         """The feature map of the last stage in use."""
+        for features in self._stages(pixels):
+            last = features
+        return last
+
+    def stages(self, pixels: Float[Tensor, "batch 3 height width"]) -> tuple[Float[Tensor, "batch _ _ _"], ...]:
+        """The feature map of every stage in use, fine to coarse."""
+        return tuple(self._stages(pixels))
+
+    def _stages(self, pixels: Tensor) -> Iterator[Tensor]:
+        """One map after the other; who does not keep them spares their memory."""
         body = self.body
         # Channels last is how convolutions want it; every result keeps that order, and tokens come out contiguous.
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         x = body.maxpool(body.act1(body.bn1(body.conv1(pixels))))
         for stage in range(1, self.num_stages + 1):
             x = getattr(body, f"layer{stage}")(x)
-        return x
+            yield x
 
     def freeze_stem(self) -> None:
         """Stop training the stem and the first stage, as DETR does with pre-trained weights."""

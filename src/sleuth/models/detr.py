@@ -10,6 +10,7 @@ from torch import nn
 
 from sleuth.backbones.resnet import ResNet, feature_mask
 from sleuth.heads.detection import BoxHead, ClassHead
+from sleuth.heads.masks import MaskHead
 from sleuth.nn.attention import padding_mask
 from sleuth.nn.feedforward import Activation
 from sleuth.nn.layers import DecoderLayer, EncoderLayer
@@ -43,6 +44,7 @@ class DetrConfig:
         backbone_stages: how many of the four stages are used; 4 in the paper.
         backbone_width: channels of the first stage; 64 in the paper.
         supervise_encoder: while training, read the heads on the memory tokens as well.
+        masks: add the mask head, for instance masks and panoptic segmentation; it wants all four stages.
 
     Raises:
         ValueError: a number that makes no model, with its name.
@@ -65,6 +67,7 @@ class DetrConfig:
     backbone_stages: int = 4
     backbone_width: int = 64
     supervise_encoder: bool = False
+    masks: bool = False
 
     def __post_init__(self) -> None:
         for name in ("backbone", "activation", "positions"):
@@ -79,6 +82,8 @@ class DetrConfig:
             raise ValueError(f"dim = {self.dim} is not a multiple of 4 and of num_heads = {self.num_heads}")
         if self.backbone_stages > 4:
             raise ValueError(f"backbone_stages = {self.backbone_stages} is more than the 4 that there are")
+        if self.masks and (self.backbone_stages < 4 or self.dim < 16):
+            raise ValueError("masks want backbone_stages = 4 and dim of at least 16")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout} is not at least 0 and below 1")
 
@@ -102,6 +107,7 @@ class Detr(nn.Module):
         decoder: Decoder,
         class_head: ClassHead,
         box_head: BoxHead,
+        mask_head: MaskHead | None = None,
         supervise_encoder: bool = False,
     ) -> None:
         super().__init__()
@@ -113,6 +119,7 @@ class Detr(nn.Module):
         self.decoder = decoder
         self.class_head = class_head
         self.box_head = box_head
+        self.mask_head = mask_head
         self.supervise_encoder = supervise_encoder
 
     def forward(self, images: ImageBatch) -> SetPrediction:
@@ -133,19 +140,32 @@ class Detr(nn.Module):
             memory=memory,
             memory_logits=self.class_head(memory.tokens) if look_at_memory else None,
             memory_boxes_cxcywh=self.box_head(memory.tokens) if look_at_memory else None,
+            masks=None if self.mask_head is None else self.mask_head(states[-1], memory),
         )
 
     def encode(self, images: ImageBatch) -> Memory:
         """The picture as a sequence of tokens that have looked at each other."""
-        features = self.backbone(images.pixels)
+        *finer, features = self._features(images.pixels)
         grid_hw = (features.shape[-2], features.shape[-1])
         valid = feature_mask(images.valid, grid_hw)
-        tokens = self.input_proj(features).flatten(2).transpose(1, 2)
+        projected = self.input_proj(features)
+        tokens = projected.flatten(2).transpose(1, 2)
         pos = self.positions(valid).flatten(1, 2).to(features.dtype)
         # Without padding there is nothing to hide, and attention without a mask is faster.
         token_valid = None if bool(valid.all()) else valid.flatten(1)
         tokens = self.encoder(tokens, pos, None if token_valid is None else padding_mask(token_valid))
-        return Memory(tokens=tokens, pos=pos, valid=token_valid, grids_hw=(grid_hw,))
+        return Memory(
+            tokens=tokens,
+            pos=pos,
+            valid=token_valid,
+            grids_hw=(grid_hw,),
+            input_hw=(images.pixels.shape[-2], images.pixels.shape[-1]),
+            pyramid=(*finer, projected) if self.mask_head is not None else (),
+        )
+
+    def _features(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The backbone's last map, after the finer ones if the mask head wants them."""
+        return (self.backbone(pixels),) if self.mask_head is None else self.backbone.stages(pixels)
 
 
 def build_detr(config: DetrConfig) -> Detr:
@@ -191,11 +211,17 @@ def build_detr(config: DetrConfig) -> Detr:
         decoder=Decoder([decoder_layer() for _ in range(config.decoder_layers)], norm=nn.LayerNorm(dim)),
         class_head=ClassHead(dim=dim, num_classes=config.num_classes),
         box_head=BoxHead(dim=dim),
+        mask_head=_mask_head(config, backbone) if config.masks else None,
         supervise_encoder=config.supervise_encoder,
     )
     _each_linear(model.encoder, nn.init.xavier_uniform_)
     _each_linear(model.decoder, nn.init.xavier_uniform_)
     return model
+
+
+def _mask_head(config: DetrConfig, backbone: ResNet) -> MaskHead:
+    """A mask head over the stages below the last, coarse to fine."""
+    return MaskHead(dim=config.dim, num_heads=config.num_heads, pyramid_channels=backbone.stage_channels[-2::-1])
 
 
 def _each_linear(part: nn.Module, init: Callable[[torch.Tensor], object]) -> None:

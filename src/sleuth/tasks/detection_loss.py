@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sleuth.losses.boxes import giou_loss, l1_loss
 from sleuth.losses.classification import weighted_cross_entropy
+from sleuth.losses.masks import at_every_pixel, at_points, dice_loss, focal_loss, matched_masks
 from sleuth.matching.costs import CostWeights, PaddedTargets, pad_targets
 from sleuth.matching.dense import dense_match
 from sleuth.matching.hungarian import Match, hungarian_match
@@ -26,6 +27,10 @@ class DetectionLossConfig:
         no_object_weight: of queries that match nothing, in the cross-entropy.
         auxiliary: supervise every decoder layer rather than the last alone.
         encoder_weight: of the same losses on memory tokens (`DetrConfig.supervise_encoder`); 0 leaves them out.
+        mask_weight: of the focal loss on masks of the last layer, for models with a mask head.
+        dice_weight: of their dice loss.
+        mask_points: points at which mask losses are taken, where the picture has more pixels; 0 takes every pixel,
+            as the original does.
         match_class: weight of the class term in the matching cost.
         match_l1: of the L1 term.
         match_giou: of the GIoU term.
@@ -39,6 +44,9 @@ class DetectionLossConfig:
     no_object_weight: float = 0.1
     auxiliary: bool = True
     encoder_weight: float = 1.0
+    mask_weight: float = 1.0
+    dice_weight: float = 1.0
+    mask_points: int = 12544
     match_class: float = 1.0
     match_l1: float = 5.0
     match_giou: float = 2.0
@@ -73,7 +81,8 @@ class LossReport:
 
     Args:
         total: weighted sum of the parts.
-        parts: ``class``, ``l1`` and ``giou``, with ``_0``, ``_1``, ... for earlier layers and ``_memory`` for tokens.
+        parts: ``class``, ``l1`` and ``giou``, with ``_0``, ``_1``, ... for earlier layers and ``_memory`` for tokens;
+            ``mask`` and ``dice`` of the last layer for models with a mask head.
         matches: the assignment of each decoder layer, first to last.
     """
 
@@ -128,6 +137,10 @@ class DetectionLoss(nn.Module):
             for (term, value), weight in zip(paid.items(), self._weights(), strict=True):
                 parts[term + stage.name] = value.detach()
                 total = total + stage.scale * weight * value
+        if prediction.masks is not None and self.config.mask_weight + self.config.dice_weight > 0:
+            mask, dice = (value / boxes for value in self._mask_losses(prediction, targets, stages))
+            parts |= {"mask": mask.detach(), "dice": dice.detach()}
+            total = total + self.config.mask_weight * mask + self.config.dice_weight * dice
         return LossReport(total=total, parts=parts, matches=[s.match for s in stages if s.match_weight is None])
 
     def stages(
@@ -197,3 +210,22 @@ class DetectionLoss(nn.Module):
             "l1": l1_loss(predicted, true, stage.match_weight) / boxes,
             "giou": giou_loss(predicted, true, stage.match_weight) / boxes,
         }
+
+    def _mask_losses(
+        self, prediction: SetPrediction, targets: Sequence[Target], stages: Sequence[SupervisedStage]
+    ) -> tuple[Tensor, Tensor]:
+        """Focal and dice loss of the last layer's matched queries; only their masks are computed."""
+        assert prediction.masks is not None
+        match = next(stage.match for stage in stages if stage.name == "")
+        if not len(match.query):
+            # Every process has to send a gradient for the mask head, be it zero.
+            nothing = torch.zeros(1, dtype=torch.int64, device=prediction.logits.device)
+            zero = 0 * prediction.masks(nothing, nothing).sum()
+            return zero, zero
+        logits = prediction.masks(match.picture, match.query).float()
+        true = matched_masks(targets, match.picture, match.target, prediction.memory.input_hw)
+        if 0 < self.config.mask_points < true[0].numel():
+            at = at_points(logits, true, self.config.mask_points)
+        else:
+            at = at_every_pixel(logits, true)
+        return focal_loss(*at), dice_loss(*at)

@@ -1,5 +1,7 @@
 """Keys of the original DETR (facebookresearch/detr) and where they go."""
 
+from dataclasses import replace
+
 from sleuth.weights.keymap import KeyMap, Rule
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
@@ -46,16 +48,31 @@ def _transformer() -> list[Rule]:
     return rules
 
 
-DETR_ORIGINAL = KeyMap(
-    [
-        *_backbone(),
-        *_both("input_proj", "input_proj"),
-        Rule("backbone.1.row_embed.weight", "positions.row"),
-        Rule("backbone.1.col_embed.weight", "positions.column"),
-        *_transformer(),
-        Rule("query_embed.weight", "queries.weight"),
-        *_both("class_embed", "class_head"),
-        *_both("bbox_embed.layers.{n}", "box_head.mlp.layers.{n}"),
-    ],
-    origin="facebookresearch/detr",
+def _mask_head() -> list[Rule]:
+    rules = _both("bbox_attention.q_linear", "mask_head.attention.q_proj")
+    rules += _both("bbox_attention.k_linear", "mask_head.attention.k_proj")
+    for ours, theirs, count in (("convs", "lay", 5), ("norms", "gn", 5), ("laterals", "adapter", 3)):
+        for n in range(count):
+            rules += _both(f"mask_head.{theirs}{n + 1}", f"mask_head.{ours}.{n}")
+    return rules + _both("mask_head.out_lay", "mask_head.out")
+
+
+_DETECTOR = [
+    *_backbone(),
+    *_both("input_proj", "input_proj"),
+    Rule("backbone.1.row_embed.weight", "positions.row"),
+    Rule("backbone.1.col_embed.weight", "positions.column"),
+    *_transformer(),
+    Rule("query_embed.weight", "queries.weight"),
+    *_both("class_embed", "class_head"),
+    *_both("bbox_embed.layers.{n}", "box_head.mlp.layers.{n}"),
+]
+
+DETR_ORIGINAL = KeyMap(_DETECTOR, origin="facebookresearch/detr")
+"""A detector's keys."""
+
+DETR_ORIGINAL_MASKS = KeyMap(
+    [*(replace(rule, source=f"detr.{rule.source}") for rule in _DETECTOR), *_mask_head()],
+    origin="facebookresearch/detr with masks",
 )
+"""The keys of a detector with a mask head, which wraps the detector as ``detr``."""

@@ -1,0 +1,176 @@
+"""Segmentation: from mask logits to instance masks and panoptic maps of the original picture."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int, Int32
+from torch import Tensor
+
+from sleuth.types import SetPrediction
+
+MASK_CHUNK = 8
+"""Queries whose masks are computed at a time: what bounds the memory of a prediction."""
+
+PANOPTIC_THRESHOLD = 0.85
+SMALLEST_AREA = 4
+VOID = 0
+
+
+@dataclass(frozen=True)
+class RawSegment:
+    """One segment of a panoptic map.
+
+    Args:
+        id: its number in the map, from 1.
+        label: contiguous class id.
+        score: probability of the class, 0 to 1; of merged stuff, the best.
+        is_thing: whether it is one object, rather than stuff.
+        area: pixels.
+    """
+
+    id: int
+    label: int
+    score: float
+    is_thing: bool
+    area: int
+
+
+@dataclass(frozen=True)
+class RawPanoptic:
+    """A picture parted into segments.
+
+    Args:
+        segment_ids: which segment each pixel belongs to; 0 for none.
+        segments: what they are, in the order of their ids.
+    """
+
+    segment_ids: Int32[Tensor, "height width"]
+    segments: tuple[RawSegment, ...]
+
+
+@torch.no_grad()
+def read_masks(
+    prediction: SetPrediction,
+    picture: int,
+    queries: Int[Tensor, " masks"],
+    *,
+    picture_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+) -> Bool[Tensor, "masks height width"]:
+    """Instance masks of chosen queries of one picture, as the original's PostProcessSegm gives them.
+
+    Enlarged bilinearly to the padded input, cut to the picture, thresholded at one half, brought to the original size
+    by nearest neighbours. Computed for a few queries at a time, and for no others.
+
+    Args:
+        prediction: of a model with a mask head.
+        picture: row of the picture in the batch.
+        queries: which queries.
+        picture_hw: size of the picture within the input, without padding.
+        size_hw: size of the original picture.
+
+    Raises:
+        ValueError: the model has no mask head.
+    """
+    found = [
+        _resized(_enlarged(logits, prediction, picture_hw) > 0, size_hw, mode="nearest")
+        for logits in _read_in_chunks(prediction, picture, queries)
+    ]
+    return torch.cat(found) if found else torch.zeros(0, *size_hw, dtype=torch.bool, device=queries.device)
+
+
+@torch.no_grad()
+def decode_panoptic(
+    prediction: SetPrediction,
+    picture: int,
+    *,
+    picture_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+    is_thing: Sequence[bool],
+    threshold: float = PANOPTIC_THRESHOLD,
+) -> RawPanoptic:
+    """Give each pixel to the query that wants it most, as the original's PostProcessPanoptic does.
+
+    Queries above the threshold compete pixel by pixel. Pixels of several stuff queries of one class go to the first of
+    them. Queries left with four pixels or fewer step back and the others compete anew, until none is so small.
+
+    Args:
+        prediction: of a model with a mask head.
+        picture: row of the picture in the batch.
+        picture_hw: size of the picture within the input, without padding.
+        size_hw: size of the original picture, and of the map.
+        is_thing: for each label.
+        threshold: a query's least score, exclusive.
+
+    Raises:
+        ValueError: the model has no mask head.
+
+    Source: Carion et al. 2020, section 4.2.
+    """
+    scores, labels = prediction.logits[-1, picture].float().softmax(-1).max(-1)
+    no_object = prediction.logits.shape[-1] - 1
+    kept = ((labels != no_object) & (scores > threshold)).nonzero()[:, 0]
+    if not len(kept):
+        return RawPanoptic(torch.zeros(size_hw, dtype=torch.int32), ())
+    # At a quarter of the size all masks together are small; they are enlarged a few at a time.
+    logits = torch.cat(list(_read_in_chunks(prediction, picture, kept)))
+    owner = _owners(logits, prediction, picture_hw, size_hw)
+    owner = _first_of_stuff(labels[kept].tolist(), is_thing).to(owner.device)[owner]
+    while True:
+        areas = torch.bincount(owner.flatten(), minlength=len(kept))
+        large = areas > SMALLEST_AREA
+        if bool(large.all()) or not bool(large.any()):
+            break
+        kept, logits = kept[large], logits[large]
+        owner = _owners(logits, prediction, picture_hw, size_hw)
+    found = zip(labels[kept].tolist(), scores[kept].tolist(), areas.tolist(), strict=True)
+    segments = tuple(
+        RawSegment(id=number, label=label, score=score, is_thing=bool(is_thing[label]), area=area)
+        for number, (label, score, area) in enumerate(found, start=1)
+    )
+    return RawPanoptic((owner + 1).to(torch.int32).cpu(), segments)
+
+
+def _read_in_chunks(prediction: SetPrediction, picture: int, queries: Tensor) -> Iterator[Tensor]:
+    """Mask logits at a quarter of the input's size, a few queries at a time."""
+    if prediction.masks is None:
+        raise ValueError("the model has no mask head")
+    for some in queries.split(MASK_CHUNK) if len(queries) else ():
+        yield prediction.masks(torch.full_like(some, picture), some).float()
+
+
+def _enlarged(logits: Tensor, prediction: SetPrediction, picture_hw: tuple[int, int]) -> Tensor:
+    """Mask logits at every pixel of the picture within the input."""
+    at_input = F.interpolate(logits[:, None], size=prediction.memory.input_hw, mode="bilinear", align_corners=False)
+    return at_input[:, 0, : picture_hw[0], : picture_hw[1]]
+
+
+def _resized(maps: Tensor, size_hw: tuple[int, int], mode: str) -> Tensor:
+    """Maps of whole numbers or truth values at another size, by nearest neighbours."""
+    if maps.shape[-2:] == size_hw:
+        return maps
+    kind = torch.uint8 if maps.dtype == torch.bool else torch.float32
+    return F.interpolate(maps[:, None].to(kind), size=size_hw, mode=mode)[:, 0].to(maps.dtype)
+
+
+def _owners(logits: Tensor, prediction: SetPrediction, picture_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
+    """The row of ``logits`` that is greatest at each pixel of the original picture."""
+    best: Tensor | None = None
+    owner = torch.zeros(picture_hw, dtype=torch.int64, device=logits.device)
+    for first in range(0, len(logits), MASK_CHUNK):
+        value, row = _enlarged(logits[first : first + MASK_CHUNK], prediction, picture_hw).max(0)
+        if best is None:
+            best, owner = value, row
+        else:
+            better = value > best
+            best, owner = torch.where(better, value, best), torch.where(better, row + first, owner)
+    # As Pillow picks neighbours; fewer than 2**24 queries are exact as floats.
+    return _resized(owner[None], size_hw, mode="nearest-exact")[0]
+
+
+def _first_of_stuff(labels: Sequence[int], is_thing: Sequence[bool]) -> Tensor:
+    """For each query the one that its pixels go to: the first of its class for stuff, itself for things."""
+    first: dict[int, int] = {}
+    return torch.tensor([row if is_thing[label] else first.setdefault(label, row) for row, label in enumerate(labels)])
