@@ -48,4 +48,5 @@ def to_target(sample: Sample) -> Target:
         name=sample.name,
         image_id=sample.image_id,
         size_hw=sample.size_hw,
+        masks=sample.masks,
     )

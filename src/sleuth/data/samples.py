@@ -6,6 +6,24 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
+from sleuth.errors import UserError
+
+ANNOTATIONS = ("boxes", "instances", "panoptic")
+"""What objects come with: boxes alone; boxes and masks; or both, with regions of stuff as objects too."""
+
+
+def check_annotations(word: str) -> str:
+    """The word itself, if it is one of `ANNOTATIONS`.
+
+    Raises:
+        UserError: it is another.
+    """
+    if word not in ANNOTATIONS:
+        raise UserError(
+            f"there are no annotations {word!r}", where="annotations", mend=f"choose one of {', '.join(ANNOTATIONS)}"
+        )
+    return word
+
 
 @dataclass(frozen=True)
 class Sample:

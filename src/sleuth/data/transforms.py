@@ -1,4 +1,4 @@
-"""Training augmentation and evaluation resizing: torchvision transforms v2 on a picture and its boxes together."""
+"""Training augmentation and evaluation resizing: transforms v2 on a picture, its boxes and its masks together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class Resize:
     longest: int | None = PAPER_LONGEST
 
     def __call__(self, sample: Sample) -> Sample:
-        """The resized sample; the very same one where its size is right already."""
+        """The resized sample with all its objects; the very same one where its size is right already."""
         return _resize(sample, resized_hw(_hw(sample), self.shortest, self.longest))
 
 
@@ -117,13 +117,14 @@ class Augmentation:
         return cls(scales=(), crop_prob=0.0, flip=flip)
 
     def __call__(self, sample: Sample) -> Sample:
-        """An augmented copy; boxes that leave the picture are removed with their labels."""
+        """An augmented copy; an object is removed where its box leaves the picture, or no pixel of its mask is left."""
         if self.flip and _chance(0.5):
             sample = _apply(sample, F.horizontal_flip)
         if self.crop_prob and _chance(self.crop_prob):
             sample = self._crop(sample)
         if self.scales:
             sample = _resize(sample, resized_hw(_hw(sample), _pick(self.scales), self.longest))
+        sample = _with_pixels(sample)
         if self.color_jitter:
             sample = replace(sample, image=self._jitter()(sample.image))
         return sample
@@ -161,13 +162,20 @@ def _pick(sizes: Sequence[int]) -> int:
 
 
 def _apply(sample: Sample, operation: object, *args: object, **kwargs: object) -> Sample:
-    """Run one geometric function of transforms v2 on the picture and its boxes."""
+    """Run one geometric function of transforms v2 on the picture, its boxes and its masks; masks by nearest."""
     boxes = tv_tensors.BoundingBoxes(
         sample.boxes_xyxy_px, format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=_hw(sample)
     )
     image = operation(tv_tensors.Image(sample.image), *args, **kwargs)  # type: ignore[operator]
     moved = operation(boxes, *args, **kwargs)  # type: ignore[operator]
-    return replace(sample, image=image.as_subclass(Tensor), boxes_xyxy_px=moved.as_subclass(Tensor))
+    masks = sample.masks
+    if masks is not None:
+        if len(masks) == 0:
+            masks = masks.new_zeros(0, *image.shape[-2:])
+        else:  # As bytes, without a copy: resizing would turn Bool into floats four times the size.
+            seen = operation(tv_tensors.Mask(masks.view(torch.uint8)), *args, **kwargs)  # type: ignore[operator]
+            masks = seen.as_subclass(Tensor).view(torch.bool)
+    return replace(sample, image=image.as_subclass(Tensor), boxes_xyxy_px=moved.as_subclass(Tensor), masks=masks)
 
 
 def _resize(sample: Sample, size_hw: tuple[int, int]) -> Sample:
@@ -179,5 +187,21 @@ def _resize(sample: Sample, size_hw: tuple[int, int]) -> Sample:
 def _visible(sample: Sample) -> Sample:
     """Without the boxes that have no area left, as the original keeps any box with a visible part."""
     boxes = sample.boxes_xyxy_px
-    keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return replace(sample, boxes_xyxy_px=boxes[keep], labels=sample.labels[keep])
+    return _keep(sample, (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+
+
+def _with_pixels(sample: Sample) -> Sample:
+    """Without the objects whose mask is empty, such as a small one that shrank away."""
+    if sample.masks is None:
+        return sample
+    keep = sample.masks.flatten(1).any(1)
+    return sample if bool(keep.all()) else _keep(sample, keep)
+
+
+def _keep(sample: Sample, keep: Tensor) -> Sample:
+    return replace(
+        sample,
+        boxes_xyxy_px=sample.boxes_xyxy_px[keep],
+        labels=sample.labels[keep],
+        masks=None if sample.masks is None else sample.masks[keep],
+    )

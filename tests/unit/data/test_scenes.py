@@ -1,6 +1,7 @@
 """The pictures: the same everywhere, fairly annotated, with splits that share nothing."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sleuth.data.samples import SampleSource
 from sleuth.data.scenes import SceneConfig, SceneSource
 from sleuth.data.scenes.dice import Dice
 from sleuth.data.scenes.glyphs import SPLITS, digit_glyph, digit_numbers
+from sleuth.data.scenes.masks import visible_stuff
 from sleuth.data.scenes.palette import COLOURS, brightness
 from sleuth.errors import UserError
 
@@ -103,6 +105,54 @@ def test_boxes_are_tight_around_what_is_seen():
             assert thing.visible_share >= source.config.min_visible
 
 
+def test_masks_are_what_is_seen():
+    boxes, instances = SceneSource("val"), SceneSource("val", annotations="instances")
+    assert boxes.load(0).masks is None
+    assert instances.names == boxes.names
+    for index in range(20):
+        sample, scene = instances.load(index), boxes.render(index)
+        assert torch.equal(sample.image, boxes.load(index).image)
+        assert torch.equal(sample.boxes_xyxy_px, boxes.load(index).boxes_xyxy_px)
+        assert sample.masks.dtype == torch.bool
+        seen = np.stack([thing.visible_mask for thing in scene.objects])
+        assert np.array_equal(sample.masks.numpy(), seen)
+
+
+@pytest.mark.parametrize("config", [SceneConfig(), SceneConfig(lanes=True), SceneConfig(min_objects=0, max_objects=0)])
+def test_panoptic_scenes_part_the_picture(config):
+    source, plain = SceneSource("val", config=config, annotations="panoptic"), SceneSource("val", config=config)
+    assert source.names == (*plain.names, "gradient", "clouds", "grain", "stripes", "checks", "dots", "road")
+    assert source.category_ids == tuple(range(1, 23))
+    assert source.is_thing == (True,) * 15 + (False,) * 7
+    for index in range(20):
+        sample, scene, bare = source.load(index), source.render(index), plain.load(index)
+        things = len(bare.labels)
+        assert torch.equal(sample.image, bare.image)
+        assert torch.equal(sample.boxes_xyxy_px[:things], bare.boxes_xyxy_px)
+        assert torch.equal(sample.labels[:things], bare.labels)
+        assert (sample.masks.sum(0) == 1).all()
+        stuff = (sample.labels[things:] - 15).tolist()
+        assert len(set(stuff)) == len(stuff) >= 1
+        for kind, mask in zip(stuff, sample.masks[things:].numpy(), strict=True):
+            ids = [region.segment_id for region in scene.regions if region.label == kind]
+            assert np.array_equal(mask, np.isin(scene.segments, ids))
+        for box, mask in zip(sample.boxes_xyxy_px.tolist(), sample.masks, strict=True):
+            rows, columns = mask.nonzero(as_tuple=True)
+            assert box == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_stuff_of_one_kind_is_one_segment_and_hidden_stuff_none():
+    composition = next(
+        found for index in range(50) if len((found := SceneSource("train").compose(index)).background.kinds) == 3
+    )
+    background, hidden = composition.background, composition.object_at.copy()
+    hidden[background.region_of == 1] = 1  # an object lies over the whole of one region
+    twins = replace(background, kinds=(4, 2, 4))
+    (stuff,) = visible_stuff(replace(composition, background=twins, object_at=hidden))
+    assert (stuff.kind, stuff.region) == (4, 0)
+    assert np.array_equal(stuff.mask, (background.region_of != 1) & (hidden == 0))
+
+
 def test_every_class_and_number_of_objects_occurs():
     source = SceneSource("train")
     samples = [source.load(index) for index in range(200)]
@@ -185,6 +235,7 @@ def test_digits_keep_their_shape():
         (lambda: SceneConfig(overlap=2), "overlap: 2 is not between"),
         (lambda: SceneSource("train", count=0), "ask for at least one"),
         (lambda: SceneSource("train", seed=-1), "negative"),
+        (lambda: SceneSource("train", annotations="masks"), "choose one of boxes, instances, panoptic"),
     ],
 )
 def test_faults_are_the_users(make, message):

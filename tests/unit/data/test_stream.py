@@ -19,6 +19,7 @@ class Noise:
     broken: int | None = None
     names = ("a", "b")
     category_ids = (1, 2)
+    is_thing = (True, True)
 
     def __len__(self) -> int:
         return self.count

@@ -1,6 +1,7 @@
 """Augmentation moves boxes with the pixels under them, at the paper's sizes or any other."""
 
 import doctest
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,6 +95,30 @@ def test_right_size_is_served_untouched():
     assert Augmentation.flip_only(flip=False)(sample) is sample
     assert Resize(60, 80)(sample) is sample
     assert Augmentation(scales=(60,), longest=None, crop_prob=0.0, flip=False)(sample) is sample
+
+
+def test_objects_without_a_pixel_left_are_dropped():
+    masks = torch.zeros(2, 60, 80, dtype=torch.bool)
+    masks[0, 20:40, 10:30] = True
+    masks[1, 7, 51] = True  # nearest to half the size takes the even rows and columns
+    sample = replace(painted(), masks=masks)
+    smaller = Augmentation(scales=(30,), longest=None, crop_prob=0.0, flip=False)(sample)
+    assert smaller.labels.tolist() == [0]
+    assert smaller.boxes_xyxy_px.tolist() == [[5, 10, 15, 20]]
+    assert smaller.masks.nonzero().amin(0).tolist() == [0, 10, 5]
+    assert smaller.masks.nonzero().amax(0).tolist() == [0, 19, 14]
+    # Evaluation keeps every object: they are counted there.
+    assert Resize(30, None)(sample).labels.tolist() == [0, 1]
+
+
+def test_masks_are_resized_as_the_original_does():
+    masks = torch.rand(3, 37, 53) > 0.5
+    sample = replace(painted((37, 53), [(1, 1, 9, 9)] * 3), masks=masks)
+    for size in (20, 37, 64, 81):
+        moved = Resize(size, None)(sample)
+        height, width = moved.image.shape[1:]
+        expected = torch.nn.functional.interpolate(masks[:, None].float(), (height, width), mode="nearest")[:, 0] > 0.5
+        assert torch.equal(moved.masks, expected)
 
 
 def test_crop_removes_what_it_cuts_off_with_its_label():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from sleuth.data.scenes.backgrounds import Background, add_grain, paint_background
 from sleuth.data.scenes.classes import NAMES, draw_glyph
@@ -204,9 +204,14 @@ def visible_box(composition: Composition, number: int) -> tuple[int, int, int, i
     """Left, top, right, bottom of the visible part of an object, in pixels; right and bottom are exclusive."""
     placement = composition.placements[number]
     inside, _ = clipped(placement.stamp.mask.shape, placement.left, placement.top, composition.object_at.shape)
-    seen = composition.object_at[inside] == number + 1
-    columns, rows = seen.any(0), seen.any(1)
-    left, right = int(columns.argmax()), len(columns) - int(columns[::-1].argmax())
-    top, bottom = int(rows.argmax()), len(rows) - int(rows[::-1].argmax())
+    left, top, right, bottom = tight_box(composition.object_at[inside] == number + 1)
     x, y = inside[1].start, inside[0].start
     return x + left, y + top, x + right, y + bottom
+
+
+def tight_box(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the True pixels, of which there must be one; right and bottom are exclusive."""
+    columns, rows = np.logical_or.reduce(mask, 0), np.logical_or.reduce(mask, 1)
+    left, right = int(columns.argmax()), len(columns) - int(columns[::-1].argmax())
+    top, bottom = int(rows.argmax()), len(rows) - int(rows[::-1].argmax())
+    return left, top, right, bottom
