@@ -81,11 +81,13 @@ class RawDetections:
         boxes_xyxy_px: corners in pixels of the original picture.
         scores: probability of the class, 0 to 1.
         labels: contiguous class ids.
+        queries: which query found it: what to ask for its mask.
     """
 
     boxes_xyxy_px: Float[Tensor, "detections 4"]
     scores: Float[Tensor, " detections"]
     labels: Int[Tensor, " detections"]
+    queries: Int[Tensor, " detections"]
 
 
 def normalise_and_pad(
@@ -148,6 +150,7 @@ def decode_detections(
                 boxes_xyxy_px=scale_boxes(boxes[row][order], size_hw),
                 scores=scores[row][order],
                 labels=labels[row][order],
+                queries=order,
             )
         )
     return found
