@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from math import gcd
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -120,7 +121,7 @@ class MaskHead(nn.Module):
 
     def _first(self, projected: Tensor, maps: Tensor, picture: Tensor) -> Tensor:
         """The first convolution over features and maps; the features' part is the same for a picture's queries."""
-        conv, dim = self.convs[0], projected.shape[1]
+        conv, dim = cast(nn.Conv2d, self.convs[0]), projected.shape[1]
         shared = F.conv2d(projected, conv.weight[:, :dim], conv.bias, padding=1)
         own = F.conv2d(maps.to(projected.dtype), conv.weight[:, dim:], padding=1)
         return own + shared[picture]

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Int, Int32
+from PIL import Image
 from torch import Tensor
 
 from sleuth.types import SetPrediction
@@ -75,7 +77,7 @@ def read_masks(
         ValueError: the model has no mask head.
     """
     found = [
-        _resized(_enlarged(logits, prediction, picture_hw) > 0, size_hw, mode="nearest")
+        _resized(_enlarged(logits, prediction, picture_hw) > 0, size_hw)
         for logits in _read_in_chunks(prediction, picture, queries)
     ]
     return torch.cat(found) if found else torch.zeros(0, *size_hw, dtype=torch.bool, device=queries.device)
@@ -117,10 +119,10 @@ def decode_panoptic(
     # At a quarter of the size all masks together are small; they are enlarged a few at a time.
     logits = torch.cat(list(_read_in_chunks(prediction, picture, kept)))
     owner = _owners(logits, prediction, picture_hw, size_hw)
-    owner = _first_of_stuff(labels[kept].tolist(), is_thing).to(owner.device)[owner]
+    owner = _first_of_stuff(labels[kept].tolist(), is_thing)[owner]
     while True:
         areas = torch.bincount(owner.flatten(), minlength=len(kept))
-        large = areas > SMALLEST_AREA
+        large = (areas > SMALLEST_AREA).to(kept.device)
         if bool(large.all()) or not bool(large.any()):
             break
         kept, logits = kept[large], logits[large]
@@ -147,12 +149,11 @@ def _enlarged(logits: Tensor, prediction: SetPrediction, picture_hw: tuple[int, 
     return at_input[:, 0, : picture_hw[0], : picture_hw[1]]
 
 
-def _resized(maps: Tensor, size_hw: tuple[int, int], mode: str) -> Tensor:
-    """Maps of whole numbers or truth values at another size, by nearest neighbours."""
-    if maps.shape[-2:] == size_hw:
-        return maps
-    kind = torch.uint8 if maps.dtype == torch.bool else torch.float32
-    return F.interpolate(maps[:, None].to(kind), size=size_hw, mode=mode)[:, 0].to(maps.dtype)
+def _resized(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Masks at another size, by PyTorch's nearest neighbours, as in the original."""
+    if masks.shape[-2:] == size_hw:
+        return masks
+    return F.interpolate(masks[:, None].to(torch.uint8), size=size_hw, mode="nearest")[:, 0].bool()
 
 
 def _owners(logits: Tensor, prediction: SetPrediction, picture_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
@@ -166,8 +167,12 @@ def _owners(logits: Tensor, prediction: SetPrediction, picture_hw: tuple[int, in
         else:
             better = value > best
             best, owner = torch.where(better, value, best), torch.where(better, row + first, owner)
-    # As Pillow picks neighbours; fewer than 2**24 queries are exact as floats.
-    return _resized(owner[None], size_hw, mode="nearest-exact")[0]
+    if picture_hw == size_hw:
+        return owner.cpu()
+    # Pillow's neighbours, as in the original; PyTorch rounds ties another way.
+    picture = Image.fromarray(owner.to(torch.int32).cpu().numpy())
+    resized = picture.resize(size_hw[::-1], Image.Resampling.NEAREST)
+    return torch.from_numpy(np.array(resized)).to(torch.int64)
 
 
 def _first_of_stuff(labels: Sequence[int], is_thing: Sequence[bool]) -> Tensor:
