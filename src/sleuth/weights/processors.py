@@ -1,0 +1,157 @@
+"""Hugging Face's preprocessor_config.json as a `Preprocess`, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sleuth.errors import UserError
+from sleuth.tasks.preprocess import Preprocess, Resample
+
+CONFIG_NAME = "preprocessor_config.json"
+
+_SUPPORTED = ("DetrImageProcessor", "DetrImageProcessorFast", "DetrImageProcessorPil", "DetrFeatureExtractor")
+
+# PIL's numbers for the filters.
+_FILTERS: Mapping[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_OTHER_FILTERS = {4: "box", 5: "hamming"}
+
+# What does not change a picture's pixels, or what the original's processor leaves unused, too.
+_HARMLESS = frozenset(
+    {
+        "_valid_processor_keys",
+        "backend",
+        "crop_size",
+        "data_format",
+        "default_to_square",
+        "device",
+        "disable_grouping",
+        "do_center_crop",
+        "do_convert_annotations",
+        "do_convert_rgb",
+        "feature_extractor_type",
+        "format",
+        "image_processor_type",
+        "image_seq_length",
+        "input_data_format",
+        "model_input_names",
+        "pad_and_return_pixel_mask",
+        "processor_class",
+        "return_segmentation_masks",
+        "return_tensors",
+        "transformers_version",
+    }
+)
+_READ = frozenset(
+    {
+        "do_normalize",
+        "do_pad",
+        "do_rescale",
+        "do_resize",
+        "image_mean",
+        "image_std",
+        "max_size",
+        "pad_size",
+        "resample",
+        "rescale_factor",
+        "size",
+    }
+)
+
+
+def read_processor(values: Mapping[str, Any], where: object = CONFIG_NAME) -> Preprocess:
+    """How Hugging Face's image processor of DETR prepares pictures.
+
+    Args:
+        values: the JSON of preprocessor_config.json; what is missing takes that processor's defaults.
+        where: the file, for messages.
+
+    Raises:
+        UserError: a processor of another model, or a setting that cannot be honoured.
+    """
+    kind = values.get("image_processor_type") or values.get("feature_extractor_type") or _SUPPORTED[0]
+    if kind not in _SUPPORTED:
+        raise UserError(f"the preprocessor {kind!r} is not one of DETR's", where=where, mend=_known(_SUPPORTED))
+    if unknown := sorted(values.keys() - _HARMLESS - _READ):
+        raise UserError(f"the setting {unknown[0]!r} is unknown, so its effect is too", where=where, mend="remove it")
+    filter_number = _value(values, "resample", 2)
+    if filter_number not in _FILTERS:
+        name = _OTHER_FILTERS.get(filter_number, filter_number)
+        raise UserError(f"the resampling {name!r} is not supported", where=where, mend=_known(_FILTERS.values()))
+    pad = values.get("pad_size") if _value(values, "do_pad", values.get("pad_and_return_pixel_mask", True)) else None
+    try:
+        return Preprocess(
+            **_sizes(values, where),
+            mean=_colours(_value(values, "image_mean", Preprocess.mean)),
+            std=_colours(_value(values, "image_std", Preprocess.std)),
+            rounding="huggingface",
+            resample=_FILTERS[filter_number],
+            rescale=float(_value(values, "rescale_factor", 1 / 255)) if _value(values, "do_rescale", True) else 1.0,
+            normalise=bool(_value(values, "do_normalize", True)),
+            pad_hw=None if not pad else (int(pad["height"]), int(pad["width"])),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        what = f"prepares no picture ({type(error).__name__}: {error})"
+        raise UserError(what, where=where, mend="take the file that belongs to the model") from error
+
+
+def write_processor(preprocess: Preprocess) -> dict[str, Any]:
+    """The JSON of a preprocessor_config.json that prepares pictures alike.
+
+    Where ``longest`` binds and the rounding is the original's, sizes may differ by a pixel or so.
+    """
+    sizes: dict[str, Any] = {"shortest_edge": preprocess.shortest, "longest_edge": preprocess.longest}
+    if preprocess.size_hw is not None and preprocess.resize == "exact":
+        sizes = {"height": preprocess.size_hw[0], "width": preprocess.size_hw[1]}
+    elif preprocess.size_hw is not None and preprocess.resize == "within":
+        sizes = {"max_height": preprocess.size_hw[0], "max_width": preprocess.size_hw[1]}
+    pad = None if preprocess.pad_hw is None else {"height": preprocess.pad_hw[0], "width": preprocess.pad_hw[1]}
+    return {
+        "image_processor_type": _SUPPORTED[0],
+        "format": "coco_detection",
+        "do_resize": preprocess.resize != "none",
+        "size": sizes,
+        "resample": next(number for number, name in _FILTERS.items() if name == preprocess.resample),
+        "do_rescale": preprocess.rescale != 1,
+        "rescale_factor": preprocess.rescale,
+        "do_normalize": preprocess.normalise,
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
+        "do_pad": True,
+    } | ({} if pad is None else {"pad_size": pad})
+
+
+def _sizes(values: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """The fields of a `Preprocess` that say how large pictures become."""
+    if not _value(values, "do_resize", True):
+        return {"resize": "none"}
+    size = values.get("size")
+    if size is None:
+        return {}
+    if isinstance(size, int):
+        longest = values.get("max_size", Preprocess.longest)
+        size = {"shortest_edge": size, "longest_edge": longest}
+    if isinstance(size, list | tuple):
+        size = {"height": size[0], "width": size[1]}
+    match {key: value for key, value in dict(size).items() if value is not None}:
+        case {"shortest_edge": shortest, "longest_edge": longest, **more} if not more:
+            return {"shortest": int(shortest), "longest": int(longest)}
+        case {"height": height, "width": width, **more} if not more:
+            return {"resize": "exact", "size_hw": (int(height), int(width))}
+        case {"max_height": height, "max_width": width, **more} if not more:
+            return {"resize": "within", "size_hw": (int(height), int(width))}
+    mend = "known: shortest_edge and longest_edge, height and width, max_height and max_width"
+    raise UserError(f"the size {dict(size)} is not supported", where=where, mend=mend)
+
+
+def _value(values: Mapping[str, Any], key: str, default: Any) -> Any:
+    """A setting; null stands for the default."""
+    value = values.get(key)
+    return default if value is None else value
+
+
+def _colours(value: Any) -> tuple[float, float, float]:
+    red, green, blue = (value,) * 3 if isinstance(value, int | float) else value
+    return float(red), float(green), float(blue)
+
+
+def _known(names: Any) -> str:
+    return f"known: {', '.join(names)}"
