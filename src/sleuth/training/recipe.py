@@ -15,24 +15,30 @@ from sleuth.training.optimizer import OptimizerSettings
 from sleuth.training.schedule import ScheduleSettings
 from sleuth.training.sections import Table, check_keys, fill, read_toml, set_value, toml_text
 from sleuth.weights.catalog import CATALOG
+from sleuth.weights.resolve import open_model
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The ``[model]`` of a recipe: a name from the catalog, and any field of its config to change.
+    """The ``[model]`` of a recipe: an architecture from the catalog or of a starting model, and changes to its config.
 
     Args:
-        name: a model of the catalog, such as ``detr-r50``.
-        weights: a model file to start from; empty starts from fresh weights.
-        backbone_weights: a model file whose backbone to start from; empty starts from fresh weights.
+        name: an architecture of the catalog, such as ``detr-r50``; empty takes that of ``weights``.
+        weights: the model to start from: a name, a file or a folder, as for `sleuth predict --model`; empty starts
+            from fresh weights.
+        backbone_weights: a model whose backbone to start from; empty starts from fresh weights.
+        keep_classes: of the model to start from, keep what it knows of classes that have the same name here.
         freeze_stem: leave the stem and the first stage of the backbone as they are, as the paper does.
-        config: the catalog's config with the recipe's changes; the number of classes comes from the data.
+        freeze: parts that are not trained, such as ``backbone`` and ``encoder``; ``detector`` is all but the mask head.
+        config: the architecture with the recipe's changes; the number of classes comes from the data.
     """
 
     name: str = "detr-r50"
     weights: str = ""
     backbone_weights: str = ""
+    keep_classes: bool = True
     freeze_stem: bool = False
+    freeze: tuple[str, ...] = ()
     config: DetrConfig = field(default_factory=DetrConfig)
 
 
@@ -44,6 +50,7 @@ class DataSettings:
         path: a folder of annotated pictures, or ``scenes`` for the built-in data, which ``[scenes]`` describes.
         format: ``coco``, ``voc`` or ``yolo``; empty finds it out from the folder.
         images: the folder of the pictures, where it is not one of the usual ones.
+        annotations: ``boxes``, ``instances`` (boxes and masks), or ``panoptic`` (stuff, such as sky, as well).
         train: the split to train on.
         val: the split that scores are measured on; empty measures none.
         train_limit: train on the first so many pictures only; 0 takes all (100,000 scenes).
@@ -54,6 +61,7 @@ class DataSettings:
     path: str = "scenes"
     format: str = ""
     images: str = ""
+    annotations: Literal["boxes", "instances", "panoptic"] = "boxes"
     train: str = "train"
     val: str = "val"
     train_limit: int = 0
@@ -170,8 +178,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
     def section(name: str) -> Table:
         return dict(tables.get(name, {}))
 
-    model = _model(section("model"), where)
-    preprocess = _plain(CATALOG[model.name].preprocess) | section("preprocess")
+    model, preprocess = _model(section("model"), section("preprocess"), where)
     return Recipe(
         model=model,
         data=fill(DataSettings, section("data"), section="data", where=where),
@@ -185,7 +192,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
     )
 
 
-_MODEL_KEYS = ("name", "weights", "backbone_weights", "freeze_stem")
+_MODEL_KEYS = tuple(field.name for field in dataclasses.fields(ModelSettings) if field.name != "config")
 
 # Changing these on resuming changes nothing that is learned.
 _HARMLESS = {
@@ -215,20 +222,28 @@ def differences(before: Mapping[str, Table], now: Mapping[str, Table]) -> dict[s
     return changed
 
 
-def _model(table: Table, where: object) -> ModelSettings:
+def _model(table: Table, preprocess: Table, where: object) -> tuple[ModelSettings, Table]:
+    """The settings of a model, and how pictures become its input: as the architecture has it but for what is given."""
     own: Table = {key: table.pop(key) for key in _MODEL_KEYS if key in table}
     settings = fill(ModelSettings, own, section="model", where=where)
-    check_keys([settings.name], CATALOG, what="model", where=where)
-    base = CATALOG[settings.name].config
     if "num_classes" in table:
         raise UserError(
             "model.num_classes is not set in a recipe", where=where, mend="it comes from the data: remove it"
         )
-    valid = [field.name for field in dataclasses.fields(base) if field.name != "num_classes"]
+    valid = [field.name for field in dataclasses.fields(DetrConfig) if field.name != "num_classes"]
     check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
-    changes = fill(type(base), table, section="model", where=where)
-    config = dataclasses.replace(base, **{key: getattr(changes, key) for key in table})
-    return dataclasses.replace(settings, config=config)
+    if settings.weights and not own.get("name"):
+        settings = dataclasses.replace(settings, name="")
+    base, usual = DetrConfig(), _plain(Preprocess())
+    if settings.name or not settings.weights:
+        check_keys([settings.name], CATALOG, what="model", where=where)
+        base, usual = CATALOG[settings.name].config, _plain(CATALOG[settings.name].preprocess)
+    elif {*valid, *usual} - {*table, *preprocess}:
+        # A resolved recipe says everything itself: its run can be resumed without the model that it started from.
+        start = open_model(settings.weights)
+        base, usual = dataclasses.replace(start.config, num_classes=base.num_classes), _plain(start.preprocess)
+    config = fill(DetrConfig, dataclasses.asdict(base) | table, section="model", where=where)
+    return dataclasses.replace(settings, config=config), usual | preprocess
 
 
 def _augmentation(table: Table, where: object) -> Augmentation:

@@ -19,7 +19,7 @@ from sleuth.data.samples import SampleSource
 from sleuth.data.stream import Batch, TrainingStream, mix
 from sleuth.errors import UserError
 from sleuth.tasks.detection import DetectionLoss, build_criterion
-from sleuth.training.assemble import build_model, model_card
+from sleuth.training.assemble import assemble, model_card
 from sleuth.training.checkpoint import (
     Counters,
     SavedState,
@@ -113,7 +113,8 @@ class Run:
     ) -> None:
         self.recipe, self.fabric, self.source, self.folder, self.console = recipe, fabric, source, folder, console
         torch.manual_seed(recipe.run.seed)
-        self.model = build_model(recipe, source.names).to(fabric.device)
+        assembled = assemble(recipe, source.names, resume=saved is not None)
+        self.model, self.remarks = assembled.model.to(fabric.device), assembled.remarks
         if recipe.run.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.criterion: DetectionLoss = build_criterion(recipe.loss)
@@ -304,7 +305,7 @@ def open_run(
         if saved is None:
             run.save()
         try:
-            for note in notes:
+            for note in (*notes, *run.remarks):
                 run.progress.note(note)
             with run.progress:
                 yield run

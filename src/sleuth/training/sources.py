@@ -32,7 +32,12 @@ def open_source(recipe: Recipe, split: str, *, like: SampleSource | None = None)
     settings = recipe.data
     if settings.path == BUILT_IN_DATA:
         check_keys([split], SPLITS, what="split of the scenes", where="data")
-        return SceneSource(split=split, count=_limit(recipe, split), config=recipe.scenes)  # type: ignore[arg-type]
+        return SceneSource(
+            split=split,  # type: ignore[arg-type]
+            count=_limit(recipe, split),
+            config=recipe.scenes,
+            annotations=settings.annotations,
+        )
     data = open_split(recipe, split)
     if settings.skip_faulty:
         data = data.without_faulty(check_data(data))

@@ -1,26 +1,28 @@
 """Training: the whole step in one function."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.training.checkpoint import advance
 from sleuth.training.meter import loss_vector
 from sleuth.training.optimizer import set_rate
+from sleuth.training.parts import train_mode
 from sleuth.training.progress import Pace
 from sleuth.training.recipe import Recipe
 from sleuth.training.run import Run, open_run
 from sleuth.training.schedule import rate_factor
 from sleuth.training.stopping import StopRequest
-from sleuth.types import SetPrediction, Target
+from sleuth.types import MaskReader, SetPrediction, Target
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Scores of a model in evaluation mode, by name."""
@@ -78,7 +80,7 @@ def train(
     """
     with open_run(recipe, out, source=source, resume=resume, console=console) as run, StopRequest() as stop:
         fabric, length, stopping = run.fabric, run.length, False
-        run.model.train()
+        train_mode(run.model)
         while run.counters.step < length.total_steps and not stopping:
             factor = rate_factor(
                 recipe.schedule,
@@ -94,7 +96,7 @@ def train(
                 with run.gradient_sync(number == len(batches)):
                     with fabric.autocast():
                         prediction = run.network(images)
-                    report = run.criterion(_as_float32(prediction), targets, counts)
+                    report = run.criterion(_as_float32(prediction, fabric.autocast), targets, counts)
                     fabric.backward(report.total / len(batches))
                 losses.append(loss_vector(report))
                 seen.append((prediction, targets))
@@ -171,7 +173,7 @@ def _evaluate(run: Run, evaluate: Evaluate | None, render: Render | None) -> Non
             run.save_model(run.folder.last, scores=scores)
             if render is not None:
                 render(run.model, run.folder.samples, run.counters.step)
-            run.model.train()
+            train_mode(run.model)
     run.counters = run.fabric.broadcast(run.counters)
     run.meter.pause(run.stream.wait_seconds)
 
@@ -223,8 +225,10 @@ def _finite_or_not(prediction: SetPrediction, targets: Sequence[Target]) -> list
     ]
 
 
-def _as_float32(prediction: SetPrediction) -> SetPrediction:
-    """Losses are computed in float32 whatever the precision of the model."""
+def _as_float32(prediction: SetPrediction, autocast: Callable[[], AbstractContextManager[object]]) -> SetPrediction:
+    """Losses are computed in float32 whatever the precision of the model; masks are read in the model's."""
+    if prediction.masks is not None:
+        prediction = replace(prediction, masks=partial(_read_masks, prediction.masks, autocast))
     if prediction.logits.dtype == torch.float32 and prediction.boxes_cxcywh.dtype == torch.float32:
         return prediction
     memory_logits, memory_boxes = prediction.memory_logits, prediction.memory_boxes_cxcywh
@@ -235,3 +239,10 @@ def _as_float32(prediction: SetPrediction) -> SetPrediction:
         memory_logits=None if memory_logits is None else memory_logits.float(),
         memory_boxes_cxcywh=None if memory_boxes is None else memory_boxes.float(),
     )
+
+
+def _read_masks(
+    read: MaskReader, autocast: Callable[[], AbstractContextManager[object]], picture: Tensor, query: Tensor
+) -> Tensor:
+    with autocast():
+        return read(picture, query).float()

@@ -1,52 +1,64 @@
 """Models from recipes, starting fresh or from given weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from sleuth.errors import UserError
-from sleuth.training.assemble import build_model, model_card, start_from
+from sleuth.training.assemble import build_model, model_card
+from sleuth.training.recipe import Recipe
 from sleuth.training.sources import check_source, open_source
+from sleuth.weights.checkpoint import detr_card, save_model
+from sleuth.weights.resolve import open_model
 
 NAMES = ("a", "b", "c")
 
 
-def weights_file(model, path: Path) -> Path:
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+def model_file(path: Path, recipe: Recipe, names: tuple[str, ...] = NAMES) -> Path:
+    """Write the recipe's model, with weights as they were drawn."""
+    model, config = build_model(recipe, names), replace(recipe.model.config, num_classes=len(names))
+    card = detr_card(config, names=names, category_ids=tuple(range(len(names))), preprocess=recipe.preprocess)
+    save_model(path, model, card)
     return path
 
 
 def test_weights_to_start_from(tiny, tmp_path: Path):
-    first = build_model(tiny(), NAMES)
-    path = weights_file(first, tmp_path / "w.safetensors")
-    second = build_model(tiny(f"model.weights={path}"), NAMES)
+    path = model_file(tmp_path / "w.safetensors", tiny())
+    first, second = open_model(path).model, build_model(tiny(f"model.weights={path}"), NAMES)
     assert all(torch.equal(second.state_dict()[name], tensor) for name, tensor in first.state_dict().items())
 
 
-def test_only_the_class_head_may_be_of_another_size(tiny, tmp_path: Path):
-    path = weights_file(build_model(tiny(), NAMES), tmp_path / "w.safetensors")
-    assert start_from(build_model(tiny(), ("x",)), path) == ["class_head.weight", "class_head.bias"]
-    with pytest.raises(UserError, match=r"weights of another model: .* \[8, 16\] in the file, \[9, 16\] in the recipe"):
-        start_from(build_model(tiny("model.num_queries=9"), NAMES), path)
-    with pytest.raises(UserError, match=r"the recipe's has no decoder.layers.1"):
-        start_from(build_model(tiny("model.decoder_layers=1"), NAMES), path)
-    with pytest.raises(UserError, match="is absent in the file"):
-        start_from(build_model(tiny("model.decoder_layers=3"), NAMES), path)
-    with pytest.raises(UserError, match="no such file"):
-        start_from(build_model(tiny(), NAMES), tmp_path / "nowhere.safetensors")
+def test_a_start_of_another_architecture_is_refused(tiny, tmp_path: Path):
+    path = model_file(tmp_path / "w.safetensors", tiny())
+    for change, says in (
+        ("decoder_layers=1", r"decoder.layers.1\S* is \[.*\] there, absent in the recipe"),
+        ("decoder_layers=3", r"decoder.layers.2\S* is absent there"),
+        ("feedforward_dim=16", r"feedforward.linear1.weight is \[32, 16\] there, \[16, 16\] in the recipe"),
+        ("dim=32", "is .* there, .* in the recipe"),
+        ("num_heads=4", "num_heads is 2 there, 4 in the recipe"),
+        ("pre_norm=true", "pre_norm is False there"),
+    ):
+        with pytest.raises(UserError, match=says):
+            build_model(tiny(f"model.weights={path}", f"model.{change}"), NAMES)
+    with pytest.raises(UserError, match="nowhere"):
+        build_model(tiny(f"model.weights={tmp_path / 'nowhere.safetensors'}"), NAMES)
 
 
 def test_backbone_to_start_from(tiny, tmp_path: Path):
     torch.manual_seed(1)
-    first = build_model(tiny(), NAMES)
-    path = weights_file(first, tmp_path / "w.safetensors")
+    path = model_file(tmp_path / "w.safetensors", tiny())
     torch.manual_seed(2)
-    second = build_model(tiny(f"model.backbone_weights={path}"), NAMES)
+    first, second = open_model(path).model, build_model(tiny(f"model.backbone_weights={path}"), NAMES)
     pairs = {name: (tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items()}
     assert all(torch.equal(*pair) for name, pair in pairs.items() if name.startswith("backbone."))
     assert not torch.equal(*pairs["class_head.weight"])
+    with pytest.raises(UserError, match=r"backbone\.\S+ is .* there"):
+        build_model(tiny(f"model.backbone_weights={path}", "model.backbone_width=16"), NAMES)
+    # Trainable norms count their batches, frozen ones do not: the rest of the backbone fits all the same.
+    free = build_model(tiny(f"model.backbone_weights={path}", "model.frozen_norm=false"), NAMES)
+    assert torch.equal(free.backbone.body.conv1.weight, first.backbone.body.conv1.weight)
 
 
 def test_frozen_stem(tiny):
