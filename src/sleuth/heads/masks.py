@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sleuth.nn.feedforward import Activation
 from sleuth.types import MaskReader, Memory
 
 _GROUPS = 8
@@ -62,22 +63,25 @@ class MaskHead(nn.Module):
         dim: size of states, tokens and projected features.
         num_heads: attention maps for each query.
         pyramid_channels: channels of the backbone's stages to add, coarse to fine: strides 16, 8, 4.
+        activation: after each convolution's norm.
 
     Source: Carion et al. 2020, section 4.2 and figure 8.
     """
 
-    def __init__(self, *, dim: int, num_heads: int, pyramid_channels: Sequence[int]) -> None:
+    def __init__(
+        self, *, dim: int, num_heads: int, pyramid_channels: Sequence[int], activation: Activation = F.relu
+    ) -> None:
         super().__init__()
         widths = [dim + num_heads, dim // 2, dim // 4, dim // 8, dim // 16]
         if widths[-1] < 1:
             raise ValueError(f"dim = {dim} is too small for a mask head, which ends with dim / 16 channels")
+        self.activation = activation
         self.attention = MaskAttention(dim=dim, num_heads=num_heads)
         self.convs = nn.ModuleList(
             nn.Conv2d(given, wanted, kernel_size=3, padding=1)
             for given, wanted in zip([widths[0], *widths[:-1]], widths, strict=True)
         )
-        # Published sizes have eight groups; others as many as divide their channels.
-        self.norms = nn.ModuleList(nn.GroupNorm(gcd(_GROUPS, width), width) for width in widths)
+        self.norms = nn.ModuleList(nn.GroupNorm(_groups(width), width) for width in widths)
         self.laterals = nn.ModuleList(
             nn.Conv2d(given, wanted, kernel_size=1) for given, wanted in zip(pyramid_channels, widths[1:4], strict=True)
         )
@@ -112,7 +116,7 @@ class MaskHead(nn.Module):
         maps = self.attention(states, memory.tokens, memory.valid)[picture, query].unflatten(-1, grid_hw)
         x = self._first(projected, maps, picture)
         for step, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = norm(x if step == 0 else conv(x)).relu()
+            x = self.activation(norm(x if step == 0 else conv(x)))
             if 1 <= step <= len(finer):
                 detail = self.laterals[step - 1](finer[-step])
                 # Enlarging and adding in place of the enlarged map spares one copy of it.
@@ -125,3 +129,8 @@ class MaskHead(nn.Module):
         shared = F.conv2d(projected, conv.weight[:, :dim], conv.bias, padding=1)
         own = F.conv2d(maps.to(projected.dtype), conv.weight[:, dim:], padding=1)
         return own + shared[picture]
+
+
+def _groups(width: int) -> int:
+    """Published sizes have eight groups; narrower ones one for each channel, others as many as divide them."""
+    return width if width < _GROUPS else gcd(_GROUPS, width)

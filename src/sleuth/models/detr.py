@@ -45,6 +45,12 @@ class DetrConfig:
         backbone_width: channels of the first stage; 64 in the paper.
         supervise_encoder: while training, read the heads on the memory tokens as well.
         masks: add the mask head, for instance masks and panoptic segmentation; it wants all four stages.
+        decoder_num_heads: attention heads of the decoder; None takes ``num_heads``.
+        decoder_feedforward_dim: hidden size of the decoder's feed-forward networks; None takes ``feedforward_dim``.
+        attention_dropout: on attention weights; None takes ``dropout``.
+        activation_dropout: within feed-forward networks; None takes ``dropout``.
+        norm_between_layers: decoder layers hand on normalised states, as models trained by Hugging Face with
+            auxiliary losses do.
 
     Raises:
         ValueError: a number that makes no model, with its name.
@@ -68,6 +74,11 @@ class DetrConfig:
     backbone_width: int = 64
     supervise_encoder: bool = False
     masks: bool = False
+    decoder_num_heads: int | None = None
+    decoder_feedforward_dim: int | None = None
+    attention_dropout: float | None = None
+    activation_dropout: float | None = None
+    norm_between_layers: bool = False
 
     def __post_init__(self) -> None:
         for name in ("backbone", "activation", "positions"):
@@ -75,17 +86,21 @@ class DetrConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} = {getattr(self, name)!r} is none of {', '.join(known)}")
         least = {"num_classes": 1, "num_queries": 1, "dim": 4, "num_heads": 1, "encoder_layers": 0, "decoder_layers": 1}
-        for name, limit in {**least, "feedforward_dim": 1, "backbone_stages": 1, "backbone_width": 1}.items():
-            if getattr(self, name) < limit:
-                raise ValueError(f"{name} = {getattr(self, name)} is less than {limit}")
-        if self.dim % 4 or self.dim % self.num_heads:
-            raise ValueError(f"dim = {self.dim} is not a multiple of 4 and of num_heads = {self.num_heads}")
+        least |= dict.fromkeys(("feedforward_dim", "decoder_num_heads", "decoder_feedforward_dim"), 1)
+        for name, limit in {**least, "backbone_stages": 1, "backbone_width": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < limit:
+                raise ValueError(f"{name} = {value} is less than {limit}")
+        for name in ("num_heads", "decoder_num_heads"):
+            if self.dim % 4 or self.dim % (getattr(self, name) or 1):
+                raise ValueError(f"dim = {self.dim} is not a multiple of 4 and of {name} = {getattr(self, name)}")
         if self.backbone_stages > 4:
             raise ValueError(f"backbone_stages = {self.backbone_stages} is more than the 4 that there are")
         if self.masks and (self.backbone_stages < 4 or self.dim < 16):
             raise ValueError("masks want backbone_stages = 4 and dim of at least 16")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout} is not at least 0 and below 1")
+        for name in ("dropout", "attention_dropout", "activation_dropout"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is not at least 0 and below 1")
 
 
 class Detr(nn.Module):
@@ -178,6 +193,8 @@ def build_detr(config: DetrConfig) -> Detr:
             num_heads=config.num_heads,
             feedforward_dim=config.feedforward_dim,
             dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            activation_dropout=config.activation_dropout,
             activation=activation,
             pre_norm=config.pre_norm,
         )
@@ -185,9 +202,11 @@ def build_detr(config: DetrConfig) -> Detr:
     def decoder_layer() -> DecoderLayer:
         return DecoderLayer(
             dim=dim,
-            num_heads=config.num_heads,
-            feedforward_dim=config.feedforward_dim,
+            num_heads=config.decoder_num_heads or config.num_heads,
+            feedforward_dim=config.decoder_feedforward_dim or config.feedforward_dim,
             dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            activation_dropout=config.activation_dropout,
             activation=activation,
             pre_norm=config.pre_norm,
         )
@@ -208,7 +227,11 @@ def build_detr(config: DetrConfig) -> Detr:
             norm=nn.LayerNorm(dim) if config.pre_norm else None,
         ),
         queries=LearnedQueries(num_queries=config.num_queries, dim=dim),
-        decoder=Decoder([decoder_layer() for _ in range(config.decoder_layers)], norm=nn.LayerNorm(dim)),
+        decoder=Decoder(
+            [decoder_layer() for _ in range(config.decoder_layers)],
+            norm=nn.LayerNorm(dim),
+            norm_between=config.norm_between_layers,
+        ),
         class_head=ClassHead(dim=dim, num_classes=config.num_classes),
         box_head=BoxHead(dim=dim),
         mask_head=_mask_head(config, backbone) if config.masks else None,
@@ -221,7 +244,12 @@ def build_detr(config: DetrConfig) -> Detr:
 
 def _mask_head(config: DetrConfig, backbone: ResNet) -> MaskHead:
     """A mask head over the stages below the last, coarse to fine."""
-    return MaskHead(dim=config.dim, num_heads=config.num_heads, pyramid_channels=backbone.stage_channels[-2::-1])
+    return MaskHead(
+        dim=config.dim,
+        num_heads=config.num_heads,
+        pyramid_channels=backbone.stage_channels[-2::-1],
+        activation=_ACTIVATIONS[config.activation],
+    )
 
 
 def _each_linear(part: nn.Module, init: Callable[[torch.Tensor], object]) -> None:

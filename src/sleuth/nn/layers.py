@@ -22,7 +22,9 @@ class EncoderLayer(nn.Module):
         dim: embedding size.
         num_heads: attention heads.
         feedforward_dim: hidden size of the feed-forward network.
-        dropout: on attention weights, on both residual branches and within the feed-forward network.
+        dropout: on both residual branches.
+        attention_dropout: on attention weights; None takes ``dropout``.
+        activation_dropout: within the feed-forward network; None takes ``dropout``.
         activation: of the feed-forward network.
         pre_norm: normalise before each branch rather than after the sum.
 
@@ -36,12 +38,18 @@ class EncoderLayer(nn.Module):
         num_heads: int,
         feedforward_dim: int,
         dropout: float = 0.0,
+        attention_dropout: float | None = None,
+        activation_dropout: float | None = None,
         activation: Activation = F.relu,
         pre_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=dropout)
-        self.feedforward = FeedForward(dim=dim, hidden_dim=feedforward_dim, dropout=dropout, activation=activation)
+        attention_dropout = dropout if attention_dropout is None else attention_dropout
+        activation_dropout = dropout if activation_dropout is None else activation_dropout
+        self.self_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=attention_dropout)
+        self.feedforward = FeedForward(
+            dim=dim, hidden_dim=feedforward_dim, dropout=activation_dropout, activation=activation
+        )
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
@@ -80,13 +88,19 @@ class DecoderLayer(nn.Module):
         num_heads: int,
         feedforward_dim: int,
         dropout: float = 0.0,
+        attention_dropout: float | None = None,
+        activation_dropout: float | None = None,
         activation: Activation = F.relu,
         pre_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=dropout)
-        self.cross_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=dropout)
-        self.feedforward = FeedForward(dim=dim, hidden_dim=feedforward_dim, dropout=dropout, activation=activation)
+        attention_dropout = dropout if attention_dropout is None else attention_dropout
+        activation_dropout = dropout if activation_dropout is None else activation_dropout
+        self.self_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=attention_dropout)
+        self.cross_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=attention_dropout)
+        self.feedforward = FeedForward(
+            dim=dim, hidden_dim=feedforward_dim, dropout=activation_dropout, activation=activation
+        )
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)

@@ -38,14 +38,17 @@ class Decoder(nn.Module):
     Args:
         layers: the layers, first to last.
         norm: applied to each layer's states on their way out, shared by all.
+        norm_between: the next layer goes on from the normalised states, and the last are normalised once more; the
+            original hands on the states as they are.
 
     Source: Carion et al. 2020, section 3.2 (auxiliary decoding losses).
     """
 
-    def __init__(self, layers: list[DecoderLayer], *, norm: nn.LayerNorm) -> None:
+    def __init__(self, layers: list[DecoderLayer], *, norm: nn.LayerNorm, norm_between: bool = False) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.norm = norm
+        self.norm_between = norm_between
 
     def forward(
         self,
@@ -69,4 +72,8 @@ class Decoder(nn.Module):
                 attend_memory=attend_memory,
             )
             every.append(self.norm(states))
+            if self.norm_between:
+                states = every[-1]
+        if self.norm_between:
+            every[-1] = self.norm(states)
         return torch.stack(every)
