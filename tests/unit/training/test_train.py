@@ -29,7 +29,7 @@ class Poisoned:
 
     def __init__(self, source, bad) -> None:
         self.source, self.bad = source, bad
-        self.names, self.category_ids = source.names, source.category_ids
+        self.names, self.category_ids, self.is_thing = source.names, source.category_ids, source.is_thing
 
     def __len__(self) -> int:
         return len(self.source)
