@@ -27,20 +27,23 @@ class Rule:
         target: pattern of our key with the same placeholders; empty for a drop.
         op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); drop.
         reason: why a key is dropped, or what is worth knowing.
+        also: other spellings of the source with the same placeholders, read but never written.
     """
 
     source: str
     target: str = ""
     op: Op = "identity"
     reason: str = ""
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.op == "drop" and not self.reason:
             raise ValueError(f"the drop of {self.source} states no reason")
         if self.op != "drop":
-            given, wanted = set(_PLACEHOLDER.findall(self.source)), set(_PLACEHOLDER.findall(self.target))
-            if given != wanted - {"qkv"}:
-                raise ValueError(f"{self.source} and {self.target} have different placeholders")
+            wanted = set(_PLACEHOLDER.findall(self.target)) - {"qkv"}
+            for source in (self.source, *self.also):
+                if set(_PLACEHOLDER.findall(source)) != wanted:
+                    raise ValueError(f"{source} and {self.target} have different placeholders")
         if (self.op == "split_qkv") != ("{qkv}" in self.target):
             raise ValueError(f"{self.target}: a target holds {{qkv}} exactly where the op is split_qkv")
 
@@ -64,7 +67,15 @@ class KeyMap:
     def __init__(self, rules: Iterable[Rule], *, origin: str) -> None:
         self.rules = tuple(rules)
         self.origin = origin
-        self._forward = [(_pattern(rule.source), rule) for rule in self.rules]
+        self._forward = [
+            (_pattern(source), rule) for rule in self.rules for source in dict.fromkeys((rule.source, *rule.also))
+        ]
+        self._backward = [
+            (_pattern(rule.target.replace("{qkv}", part)), rule, part)
+            for rule in self.rules
+            if rule.op != "drop"
+            for part in (QKV if rule.op == "split_qkv" else ("",))
+        ]
 
     def rule_for(self, key: str) -> tuple[Rule, dict[str, str]]:
         """The one rule that a source key meets, and what its placeholders stand for.
@@ -128,14 +139,11 @@ class KeyMap:
         return exported
 
     def _rule_to(self, key: str) -> tuple[Rule, dict[str, str]]:
-        found = []
-        for rule in self.rules:
-            if rule.op == "drop":
-                continue
-            for part in QKV if rule.op == "split_qkv" else ("",):
-                match = _pattern(rule.target.replace("{qkv}", part)).match(key)
-                if match:
-                    found.append((rule, {**match.groupdict(), "qkv": part}))
+        found = [
+            (rule, {**match.groupdict(), "qkv": part})
+            for pattern, rule, part in self._backward
+            if (match := pattern.match(key))
+        ]
         if len(found) != 1:
             raise UserError(f"{len(found)} rules lead to {key!r} in the key map of {self.origin}")
         return found[0]
