@@ -23,7 +23,8 @@ class ModelSettings:
     """The ``[model]`` of a recipe: an architecture from the catalog or of a starting model, and changes to its config.
 
     Args:
-        name: an architecture of the catalog, such as ``detr-r50``; empty takes that of ``weights``.
+        name: an architecture of the catalog, such as ``detr-r50``; left out, it is that of ``weights``, and a resolved
+            recipe has an empty name and all its numbers.
         weights: the model to start from: a name, a file or a folder, as for `sleuth predict --model`; empty starts
             from fresh weights.
         backbone_weights: a model whose backbone to start from; empty starts from fresh weights.
@@ -230,18 +231,17 @@ def _model(table: Table, preprocess: Table, where: object) -> tuple[ModelSetting
         raise UserError(
             "model.num_classes is not set in a recipe", where=where, mend="it comes from the data: remove it"
         )
-    valid = [field.name for field in dataclasses.fields(DetrConfig) if field.name != "num_classes"]
+    valid = [key.name for key in dataclasses.fields(DetrConfig) if key.name != "num_classes"]
     check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
-    if settings.weights and not own.get("name"):
-        settings = dataclasses.replace(settings, name="")
     base, usual = DetrConfig(), _plain(Preprocess())
-    if settings.name or not settings.weights:
+    if settings.weights and "name" not in own:
+        start = open_model(settings.weights)
+        settings = dataclasses.replace(settings, name="")
+        base, usual = dataclasses.replace(start.config, num_classes=base.num_classes), _plain(start.preprocess)
+    elif settings.name or not settings.weights:
         check_keys([settings.name], CATALOG, what="model", where=where)
         base, usual = CATALOG[settings.name].config, _plain(CATALOG[settings.name].preprocess)
-    elif {*valid, *usual} - {*table, *preprocess}:
-        # A resolved recipe says everything itself: its run can be resumed without the model that it started from.
-        start = open_model(settings.weights)
-        base, usual = dataclasses.replace(start.config, num_classes=base.num_classes), _plain(start.preprocess)
+    # Else it is a resolved recipe, whose run can be resumed without the model that it started from.
     config = fill(DetrConfig, dataclasses.asdict(base) | table, section="model", where=where)
     return dataclasses.replace(settings, config=config), usual | preprocess
 

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sleuth.data.samples import SampleSource
 from sleuth.data.stream import Batch, TrainingStream, mix
 from sleuth.errors import UserError
-from sleuth.tasks.detection import DetectionLoss, build_criterion
+from sleuth.tasks.detection import DetectionLoss, Preprocess, build_criterion
 from sleuth.training.assemble import assemble, model_card
 from sleuth.training.checkpoint import (
     Counters,
@@ -40,6 +40,8 @@ from sleuth.training.recipe import Recipe, differences, recipe_from_tables
 from sleuth.training.run_folder import RunFolder
 from sleuth.training.sources import check_source, open_source
 from sleuth.weights.checkpoint import save_model
+
+Colour = tuple[float, float, float]
 
 _SECONDS_BETWEEN_CURVES = 60.0
 
@@ -121,6 +123,7 @@ class Run:
         self.optimizer = build_optimizer(self.model, recipe.optimizer, fused=recipe.run.precision != "16-mixed")
         self.average = WeightAverage(self.model, recipe.run.ema_decay) if recipe.run.ema_decay else None
         self.network: nn.Module = fabric.strategy.setup_module(self.model)
+        mean, std = _colours(recipe.preprocess)
         self.stream = TrainingStream(
             source,
             recipe.augmentation,
@@ -129,8 +132,8 @@ class Run:
             workers=recipe.run.workers,
             rank=fabric.global_rank,
             world_size=fabric.world_size,
-            mean=recipe.preprocess.mean,
-            std=recipe.preprocess.std,
+            mean=mean,
+            std=std,
         )
         self.length = Length.of(recipe, len(self.stream))
         self.pictures_per_step = recipe.optimizer.batch_size * recipe.optimizer.accumulate * fabric.world_size
@@ -311,6 +314,15 @@ def open_run(
                 yield run
         finally:
             folder.close()
+
+
+def _colours(preprocess: Preprocess) -> tuple[Colour, Colour]:
+    """Mean and deviation, on the scale 0 to 1, that bring pixels to where the model has them at evaluation."""
+    scale = preprocess.rescale * 255
+    if not preprocess.normalise:
+        return (0.0, 0.0, 0.0), (1 / scale, 1 / scale, 1 / scale)
+    red, green, blue = ((mean / scale, std / scale) for mean, std in zip(preprocess.mean, preprocess.std, strict=True))
+    return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
 
 
 def _check(recipe: Recipe, folder: RunFolder, *, resume: bool) -> None:

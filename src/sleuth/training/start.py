@@ -10,9 +10,6 @@ from sleuth.errors import UserError
 from sleuth.models.detr import Detr, DetrConfig
 from sleuth.weights.checkpoint import LoadedModel
 
-# These change what the same weights compute, and no shape tells.
-_SILENT = ("num_heads", "activation", "pre_norm", "positions")
-
 _CLASSES, _QUERIES, _MASKS = "class_head.", "queries.", "mask_head."
 _COUNTER = "num_batches_tracked"
 
@@ -67,11 +64,11 @@ def take_weights(
     Raises:
         UserError: the start is of another architecture.
     """
-    for field in _SILENT:
-        theirs, ours = getattr(start.config, field), getattr(config, field)
-        if theirs != ours:
+    theirs = _computation(start.config)
+    for field, ours in _computation(config).items():
+        if theirs[field] != ours:
             raise UserError(
-                f"weights of another model: {field} is {theirs} there, {ours} in the recipe",
+                f"weights of another model: {field} is {theirs[field]} there, {ours} in the recipe",
                 where=where,
                 mend=f"leave model.{field} out of the recipe, or name other weights",
             )
@@ -120,6 +117,14 @@ def take_backbone(model: Detr, start: LoadedModel, *, where: object) -> None:
         if not name.endswith(_COUNTER) and (theirs is None or ours is None or theirs.shape != ours.shape):
             raise _differs(f"backbone.{name}", theirs, ours, where)
     model.backbone.load_state_dict(counters | {name: found[name] for name in wanted if name in found})
+
+
+def _computation(config: DetrConfig) -> dict[str, object]:
+    """What changes the answer of the same weights, where no shape tells."""
+    silent = ("num_heads", "activation", "pre_norm", "positions", "norm_between_layers")
+    return {name: getattr(config, name) for name in silent} | {
+        "decoder_num_heads": config.decoder_num_heads or config.num_heads
+    }
 
 
 def _class_rows(theirs: tuple[str, ...] | None, ours: tuple[str, ...], no_object: int) -> list[int | None]:

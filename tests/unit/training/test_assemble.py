@@ -38,6 +38,7 @@ def test_a_start_of_another_architecture_is_refused(tiny, tmp_path: Path):
         ("feedforward_dim=16", r"feedforward.linear1.weight is \[32, 16\] there, \[16, 16\] in the recipe"),
         ("dim=32", "is .* there, .* in the recipe"),
         ("num_heads=4", "num_heads is 2 there, 4 in the recipe"),
+        ("decoder_num_heads=4", "decoder_num_heads is 2 there, 4 in the recipe"),
         ("pre_norm=true", "pre_norm is False there"),
     ):
         with pytest.raises(UserError, match=says):

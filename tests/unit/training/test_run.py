@@ -6,6 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from sleuth.tasks.preprocess import Preprocess, normalise_and_pad, preprocess_images
 from sleuth.training.run import Length, open_run
 
 
@@ -77,3 +78,15 @@ def test_gradients_are_clipped_to_the_largest_norm(tiny, tmp_path: Path, clip: f
         assert float(run.clip_gradients()) == pytest.approx(before, rel=1e-4)
         after = float(torch.cat([parameter.grad.flatten() for parameter in trained]).norm())
         assert after == pytest.approx(clip or before, rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"rescale": 1 / 128, "mean": (0.1, 0.2, 0.3)}, {"normalise": False}])
+def test_training_sees_the_pixels_that_evaluation_does(changes):
+    from sleuth.training.run import _colours
+
+    preprocess, picture = Preprocess(resize="none", **changes), torch.randint(0, 256, (3, 8, 9), dtype=torch.uint8)
+    mean, std = _colours(preprocess)
+    seen = normalise_and_pad([picture], mean=mean, std=std).pixels
+    assert torch.allclose(seen, preprocess_images([picture], preprocess).pixels, atol=1e-6)
+    if not changes:
+        assert (mean, std) == (preprocess.mean, preprocess.std)
