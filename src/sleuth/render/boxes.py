@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
-from sleuth.render.palette import Colour, colour_of, font, ink_on
+from sleuth.render.palette import Colour, colour_of
+from sleuth.render.tags import Rectangle, Tags, around, line_width, text_size
 
-Rectangle = tuple[float, float, float, float]
+__all__ = ["caption", "draw_boxes", "line_width", "text_size"]
 
 
 def draw_boxes(
@@ -35,10 +36,11 @@ def draw_boxes(
     order = [int(row) for row in np.argsort(-sides.prod(axis=1), kind="stable")]
     for row in order:
         _outline(draw, _corners(boxes_xyxy_px[row]), colour_of(int(labels[row])), width)
-    taken: list[Rectangle] = []
+    tags = Tags(canvas)
     for row in order if captions else ():
         if captions[row]:
-            _tag(draw, _corners(boxes_xyxy_px[row]), captions[row], colour_of(int(labels[row])), width, taken)
+            places = around(_corners(boxes_xyxy_px[row]), tags.size_of(captions[row]))
+            tags.put(captions[row], colour_of(int(labels[row])), places, always=True)
     return np.asarray(canvas).copy()
 
 
@@ -49,16 +51,6 @@ def caption(name: str, score: float | None = None) -> str:
     'cat 0.99'
     """
     return name if score is None else f"{name} {score:.2f}"
-
-
-def line_width(height: int, width: int) -> int:
-    """Thickness of an outline in pixels for a picture of this size."""
-    return max(2, round(max(height, width) / 320))
-
-
-def text_size(height: int, width: int) -> int:
-    """Height of letters in pixels for a picture of this size."""
-    return max(11, round(max(height, width) / 45))
 
 
 def _corners(box: np.ndarray) -> Rectangle:
@@ -73,34 +65,3 @@ def _outline(draw: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, width: i
     rim = max(1, width // 3)
     draw.rectangle((left - rim, top - rim, right + rim, bottom + rim), outline=(0, 0, 0), width=width + rim)
     draw.rectangle((left, top, right, bottom), outline=colour, width=width)
-
-
-def _tag(
-    draw: ImageDraw.ImageDraw, box: Rectangle, text: str, colour: Colour, line: int, taken: list[Rectangle]
-) -> None:
-    """A filled tag at the box: above it, else where there is room that no other tag has."""
-    canvas_w, canvas_h = draw.im.size
-    letters = font(text_size(canvas_h, canvas_w))
-    text = " ".join(text.split())
-    pad = max(2, line)
-    # Ascenders and descenders count for every text, so that all tags are equally high.
-    _, low_y, _, high_y = draw.textbbox((0, 0), "Ag|", font=letters)
-    wide, tall = float(draw.textlength(text, font=letters) + 2 * pad), float(high_y - low_y + pad)
-    left, top, right, bottom = box
-    places = [(left, top - tall), (left, top), (left, bottom), (right - wide, top - tall), (left, bottom - tall)]
-    inside = [(_within(x, wide, canvas_w), _within(y, tall, canvas_h)) for x, y in places]
-    areas = [(x, y, x + wide, y + tall) for x, y in inside]
-    free = [area for area in areas if not any(_meet(area, other) for other in taken)]
-    area = (free or areas)[0]
-    taken.append(area)
-    x, y = area[:2]
-    draw.rectangle((x, y, x + wide - 1, y + tall - 1), fill=colour, outline=(0, 0, 0))
-    draw.text((x + pad, y + pad // 2 - low_y), text, fill=ink_on(colour), font=letters)
-
-
-def _within(start: float, length: float, limit: int) -> float:
-    return max(0.0, min(start, limit - length))
-
-
-def _meet(a: Rectangle, b: Rectangle) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -1,6 +1,7 @@
 """Colours that people with any colour vision tell apart, and a font for labels."""
 
 import importlib.util
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -23,10 +24,51 @@ PALETTE: tuple[Colour, ...] = (
     (51, 34, 136),
 )
 
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_SHADES: tuple[tuple[Colour, float], ...] = (
+    (_BLACK, 0.0),
+    (_WHITE, 0.4),
+    (_BLACK, 0.35),
+    (_WHITE, 0.65),
+    (_BLACK, 0.55),
+    (_WHITE, 0.2),
+    (_BLACK, 0.18),
+)
+
 
 def colour_of(label: int) -> Colour:
     """The colour of a class; after eleven classes they repeat."""
     return PALETTE[label % len(PALETTE)]
+
+
+def class_colours(labels: Iterable[int]) -> dict[int, Colour]:
+    """A colour for each class of a picture, such that as few as possible share one.
+
+    A class gets its own colour if no class before it has it; after eleven classes darker ones are given.
+
+    >>> colours = class_colours([0, 11])
+    >>> colours[0] == colour_of(0), colours[11] == colour_of(0)
+    (True, False)
+    """
+    found: dict[int, Colour] = {}
+    every = [*PALETTE, *(_mix(colour, _BLACK, 0.45) for colour in PALETTE)]
+    for label in labels:
+        if label in found:
+            continue
+        wanted = [colour_of(label), *every]
+        found[label] = next((colour for colour in wanted if colour not in found.values()), wanted[0])
+    return found
+
+
+def shade(colour: Colour, number: int) -> Colour:
+    """A lighter or darker colour of the same hue for each object of a class; number 0 has the colour itself."""
+    towards, share = _SHADES[number % len(_SHADES)]
+    return _mix(colour, towards, share)
+
+
+def _mix(colour: Colour, other: Colour, share: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
+    return red, green, blue
 
 
 def ink_on(colour: Colour) -> Colour:

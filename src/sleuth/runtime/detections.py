@@ -5,15 +5,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Int32, UInt8
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 
 from sleuth.data.pictures import read_picture
 from sleuth.geometry.boxes import xyxy_to_xywh
+from sleuth.geometry.rle import PackedMap, PackedMasks, ids_to_rgb
 from sleuth.render.boxes import caption, draw_boxes
+from sleuth.render.masks import Region, draw_masks, draw_panoptic
 
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a picture that is parted into things and stuff.
+
+    Args:
+        id: its number in the panoptic map, from 1.
+        label: contiguous class id of the model.
+        name: name of the class.
+        category_id: the class in the data set that the model was trained on.
+        score: probability of the class, 0 to 1.
+        is_thing: whether it is one object, rather than stuff, such as sky.
+        area: pixels.
+    """
+
+    id: int
+    label: int
+    name: str
+    category_id: int
+    score: float
+    is_thing: bool
+    area: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,6 +57,11 @@ class Detections:
         path: the picture's own file, if it has one: it is read again when the picture is wanted.
         video: the video that the picture is a frame of.
         pixels: the picture itself, where it is at hand.
+        packed_masks: the pixels of each object, a few kilobytes each; None where no masks were asked for. `masks`
+            unpacks them.
+        packed_panoptic: which segment each pixel belongs to, packed; None where that was not asked for. `panoptic`
+            unpacks it.
+        segments: the segments of the panoptic map, in the order of their ids.
     """
 
     boxes_xyxy_px: Float[Tensor, "objects 4"]
@@ -43,11 +74,22 @@ class Detections:
     path: Path | None = None
     video: Path | None = None
     pixels: UInt8[np.ndarray, "height width 3"] | None = None
+    packed_masks: PackedMasks | None = None
+    packed_panoptic: PackedMap | None = None
+    segments: tuple[Segment, ...] | None = None
 
     def __post_init__(self) -> None:
         columns = (self.boxes_xyxy_px, self.scores, self.labels, self.names, self.category_ids)
-        if len({len(column) for column in columns}) > 1:
-            raise ValueError("boxes, scores, labels, names and category ids are not of one length")
+        lengths = {len(column) for column in columns}
+        if self.packed_masks is not None:
+            lengths.add(len(self.packed_masks))
+        if len(lengths) > 1:
+            raise ValueError("boxes, scores, labels, names, category ids and masks are not of one length")
+        packed = [part for part in (self.packed_masks, self.packed_panoptic) if part is not None]
+        if any(part.size_hw != self.size_hw for part in packed):
+            raise ValueError("masks and panoptic map are not of the picture's size")
+        if (self.packed_panoptic is None) != (self.segments is None):
+            raise ValueError("a panoptic map and its segments come together")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,6 +105,19 @@ class Detections:
         return tuple(caption(name, score) for name, score in zip(self.names, self.scores.tolist(), strict=True))
 
     @property
+    def masks(self) -> Bool[Tensor, "objects height width"] | None:
+        """The pixels of each object in the original picture; None where no masks were asked for.
+
+        Unpacked anew at each call, a byte a pixel: keep what you need, or take single ones off ``packed_masks``.
+        """
+        return None if self.packed_masks is None else self.packed_masks.unpack()
+
+    @property
+    def panoptic(self) -> Int32[Tensor, "height width"] | None:
+        """Which segment each pixel of the original picture belongs to, 0 for none; None where it was not asked for."""
+        return None if self.packed_panoptic is None else self.packed_panoptic.unpack()
+
+    @property
     def image(self) -> UInt8[np.ndarray, "height width 3"]:
         """The original picture, RGB.
 
@@ -76,11 +131,12 @@ class Detections:
             raise ValueError(f"the picture {self.source!r} is not at hand")
         return np.ascontiguousarray(read_picture(self.path).movedim(0, -1).numpy())
 
-    def plot(self, *, enlarge: int = 1) -> Image.Image:
-        """The picture with its boxes drawn in.
+    def plot(self, *, enlarge: int = 1, legend: bool = True) -> Image.Image:
+        """The picture with its panoptic map drawn in, or else its masks, or else its boxes.
 
         Args:
             enlarge: draw on a picture so many times as wide and high: letters are hard to read on tiny ones.
+            legend: below masks and panoptic maps, say which colour is which class.
 
         Raises:
             UserError: the picture's file is gone or broken by now.
@@ -88,11 +144,42 @@ class Detections:
         picture = Image.fromarray(self.image)
         if enlarge > 1:
             picture = picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.BICUBIC)
-        boxes = self.boxes_xyxy_px.double().numpy() * enlarge
-        return Image.fromarray(draw_boxes(np.asarray(picture), boxes, self.labels.numpy(), self.captions))
+        pixels = np.asarray(picture)
+        if (segment_ids := self.panoptic) is not None:
+            drawn = draw_panoptic(pixels, segment_ids.numpy(), self._segment_regions(), legend=legend)
+        elif self.packed_masks is not None:
+            drawn = draw_masks(pixels, self._mask_regions(), self.packed_masks.__getitem__, legend=legend)
+        else:
+            boxes = self.boxes_xyxy_px.double().numpy() * enlarge
+            drawn = draw_boxes(pixels, boxes, self.labels.numpy(), self.captions)
+        return Image.fromarray(drawn)
+
+    def _mask_regions(self) -> list[Region]:
+        assert self.packed_masks is not None
+        columns = zip(self.labels.tolist(), self.names, self.captions, self.packed_masks.areas, strict=True)
+        return [
+            Region(id=row, label=label, name=name, caption=text, area=area)
+            for row, (label, name, text, area) in enumerate(columns)
+        ]
+
+    def _segment_regions(self) -> list[Region]:
+        """The segments, the best first: where there is little room, it goes to their names."""
+        return [
+            Region(
+                id=each.id,
+                label=each.label,
+                name=each.name,
+                caption=caption(each.name, each.score) if each.is_thing else each.name,
+                area=each.area,
+                is_thing=each.is_thing,
+            )
+            for each in sorted(self.segments or (), key=lambda each: -each.score)
+        ]
 
     def to_coco(self, image_id: int | None = None) -> list[dict[str, Any]]:
         """COCO results: one entry an object, ``bbox`` as left, top, width, height in pixels.
+
+        Where there are masks, ``segmentation`` holds each as COCO's compressed run lengths.
 
         Args:
             image_id: the picture's id in its data set; None writes the source instead.
@@ -103,29 +190,73 @@ class Detections:
     def to_json(self) -> dict[str, Any]:
         """The picture and its objects as plain values, as ``sleuth predict --json`` prints them.
 
-        Scores are rounded to a millionth, boxes to a thousandth of a pixel.
+        Scores are rounded to a millionth, boxes to a thousandth of a pixel. With masks, each object has its
+        ``segmentation``, as in `to_coco`. With a panoptic map there is a list of its ``segments``; the map itself is
+        what `to_panoptic` gives.
         """
         height, width = self.size_hw
-        return {
-            "image": self.source,
-            "width": width,
-            "height": height,
-            "detections": [
+        page: dict[str, Any] = {"image": self.source, "width": width, "height": height}
+        page["detections"] = [
+            {"label": name}
+            | entry
+            | {"score": round(entry["score"], 6), "bbox": [round(value, 3) for value in entry["bbox"]]}
+            for name, entry in self._entries()
+        ]
+        if self.segments is not None:
+            page["segments"] = [
                 {
-                    "label": name,
-                    "category_id": entry["category_id"],
-                    "score": round(entry["score"], 6),
-                    "bbox": [round(value, 3) for value in entry["bbox"]],
+                    "id": each.id,
+                    "label": each.name,
+                    "category_id": each.category_id,
+                    "score": round(each.score, 6),
+                    "is_thing": each.is_thing,
+                    "area": each.area,
                 }
-                for name, entry in self._entries()
-            ],
-        }
+                for each in self.segments
+            ]
+        return page
+
+    def to_panoptic(self) -> tuple[UInt8[np.ndarray, "height width 3"], list[dict[str, Any]]]:
+        """The panoptic map as COCO's format has it: the pixels of the PNG, and ``segments_info``.
+
+        A segment's id is red + 256 green + 65536 blue; 0 is no segment.
+
+        Raises:
+            ValueError: there is no panoptic map.
+        """
+        if self.packed_panoptic is None or self.segments is None:
+            raise ValueError(f"no panoptic map of {self.source!r} was asked for")
+        ids = self.packed_panoptic.unpack().numpy()
+        boxes = ndimage.find_objects(ids, max_label=max((each.id for each in self.segments), default=0))
+        return ids_to_rgb(ids), [
+            {
+                "id": each.id,
+                "category_id": each.category_id,
+                "isthing": int(each.is_thing),
+                "iscrowd": 0,
+                "score": round(each.score, 6),
+                "area": each.area,
+                "bbox": _bbox_of(boxes[each.id - 1]),
+            }
+            for each in self.segments
+        ]
 
     def _entries(self) -> list[tuple[str, dict[str, Any]]]:
         """Name and numbers of each object, best first."""
         boxes = xyxy_to_xywh(self.boxes_xyxy_px).tolist()
         rows = zip(self.names, self.category_ids, self.scores.tolist(), boxes, strict=True)
-        entries = [
+        entries: list[tuple[str, dict[str, Any]]] = [
             (name, {"category_id": category, "score": score, "bbox": box}) for name, category, score, box in rows
         ]
+        if self.packed_masks is not None:
+            for row, (_, entry) in enumerate(entries):
+                entry["segmentation"] = self.packed_masks.coco(row)
         return sorted(entries, key=lambda entry: -entry[1]["score"])
+
+
+def _bbox_of(place: tuple[slice, slice] | None) -> list[int]:
+    """Left, top, width, height of a part of a map."""
+    if place is None:
+        return [0, 0, 0, 0]
+    down, across = place
+    return [across.start, down.start, across.stop - across.start, down.stop - down.start]

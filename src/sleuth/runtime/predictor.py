@@ -1,7 +1,7 @@
 """A model ready for use: pictures in, detections out."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,28 @@ from sleuth.models.detr import Detr
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.models import open_model
+from sleuth.runtime.segments import find_masks, find_panoptic
 from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
-from sleuth.types import ImageBatch
+from sleuth.tasks.segmentation import PANOPTIC_THRESHOLD
+from sleuth.types import ImageBatch, SetPrediction
 from sleuth.weights.checkpoint import LoadedModel, ModelCard
 
 # How many batches of pictures may wait for others of their shape.
 _WAITING_BATCHES = 4
 
 _Waiting = list[tuple[Frame, Detections | None]]
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What to say about each picture."""
+
+    threshold: float
+    masks: bool
+    panoptic: bool
+    panoptic_threshold: float
+    keep_pixels: bool
 
 
 def load(name_or_path: str | Path, device: str = "auto") -> "Predictor":
@@ -60,12 +73,34 @@ class Predictor:
         return self.card.names
 
     @property
+    def is_thing(self) -> tuple[bool, ...]:
+        """For each label, whether it is a countable thing; stuff, such as sky, is one segment a picture."""
+        return self.card.is_thing
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the model has a mask head."""
+        return self.model.mask_head is not None
+
+    @property
+    def has_stuff(self) -> bool:
+        """Whether some of the model's classes are stuff, so that it can part whole pictures."""
+        return not all(self.is_thing)
+
+    @property
     def category_ids(self) -> tuple[int, ...]:
         """Category id of each label in the data set that the model was trained on."""
         return self.card.category_ids
 
     def predict(
-        self, sources: Source | Iterable[Source], threshold: float = 0.5, *, batch_size: int = 1
+        self,
+        sources: Source | Iterable[Source],
+        threshold: float = 0.5,
+        *,
+        batch_size: int = 1,
+        masks: bool | None = None,
+        panoptic: bool | None = None,
+        panoptic_threshold: float = PANOPTIC_THRESHOLD,
     ) -> list[Detections]:
         """Find the objects in each picture.
 
@@ -75,18 +110,40 @@ class Predictor:
             threshold: the least score to report, 0 to 1.
             batch_size: pictures at a time; only pictures of one shape share a batch, so none is ever padded. At 1 a
                 picture's answer is the same to the bit whatever else is asked; above, to rounding.
+            masks: the pixels of each object too; None where the model has a mask head.
+            panoptic: part each picture into things and stuff too; None where the model has a mask head and knows
+                stuff.
+            panoptic_threshold: the score above which an answer takes part in that, 0 to 1.
 
         Returns:
             One `Detections` for each picture or frame, in the order of the sources.
 
         Raises:
-            UserError: a source is missing or cannot be read, or a number is out of range.
+            UserError: a source is missing or cannot be read, a number is out of range, or masks are asked of a model
+                without a mask head.
         """
-        frames = frames_of(expand_sources(sources))
-        return list(self.stream(frames, threshold, batch_size=batch_size, keep_pixels=False))
+        return list(
+            self.stream(
+                frames_of(expand_sources(sources)),
+                threshold,
+                batch_size=batch_size,
+                masks=masks,
+                panoptic=panoptic,
+                panoptic_threshold=panoptic_threshold,
+                keep_pixels=False,
+            )
+        )
 
     def stream(
-        self, frames: Iterable[Frame], threshold: float = 0.5, *, batch_size: int = 1, keep_pixels: bool = True
+        self,
+        frames: Iterable[Frame],
+        threshold: float = 0.5,
+        *,
+        batch_size: int = 1,
+        masks: bool | None = None,
+        panoptic: bool | None = None,
+        panoptic_threshold: float = PANOPTIC_THRESHOLD,
+        keep_pixels: bool = True,
     ) -> Iterator[Detections]:
         """As `predict`, for frames as they come, holding no more of them than a few batches.
 
@@ -94,26 +151,43 @@ class Predictor:
             frames: the pictures, in any number.
             threshold: the least score to report.
             batch_size: pictures at a time.
+            masks: as in `predict`.
+            panoptic: as in `predict`.
+            panoptic_threshold: as in `predict`.
             keep_pixels: keep the picture in its `Detections` rather than read its file again when it is drawn.
 
         Raises:
             UserError: as for `predict`.
         """
-        if not 0 <= threshold <= 1:
-            raise UserError(f"the threshold {threshold:g} is not between 0 and 1", where="threshold")
+        for name, value in (("threshold", threshold), ("panoptic_threshold", panoptic_threshold)):
+            if not 0 <= value <= 1:
+                raise UserError(f"{value:g} is not between 0 and 1", where=name)
         if batch_size < 1:
             raise UserError(f"the batch size {batch_size} is not at least 1", where="batch_size")
+        if (masks or panoptic) and not self.has_masks:
+            raise UserError(
+                f"the model has no mask head: it finds boxes, not {'masks' if masks else 'panoptic maps'}",
+                where="masks" if masks else "panoptic",
+                mend="use a model for segmentation",
+            )
+        wish = _Wish(
+            threshold=threshold,
+            masks=self.has_masks if masks is None else masks,
+            panoptic=self.has_masks and self.has_stuff if panoptic is None else panoptic,
+            panoptic_threshold=panoptic_threshold,
+            keep_pixels=keep_pixels,
+        )
         waiting: _Waiting = []
         for frame in frames:
             waiting.append((frame, None))
             alike = self._alike(waiting, frame)
             if len(alike) == batch_size:
-                self._answer(waiting, alike, threshold, keep_pixels)
+                self._answer(waiting, alike, wish)
             if len(waiting) >= _WAITING_BATCHES * batch_size and waiting[0][1] is None:
-                self._answer(waiting, self._alike(waiting, waiting[0][0]), threshold, keep_pixels)
+                self._answer(waiting, self._alike(waiting, waiting[0][0]), wish)
             yield from _done(waiting)
         while waiting:
-            self._answer(waiting, self._alike(waiting, waiting[0][0])[:batch_size], threshold, keep_pixels)
+            self._answer(waiting, self._alike(waiting, waiting[0][0])[:batch_size], wish)
             yield from _done(waiting)
 
     def _alike(self, waiting: _Waiting, frame: Frame) -> list[int]:
@@ -122,39 +196,58 @@ class Predictor:
         return [row for row, (other, found) in enumerate(waiting) if found is None and self._input_hw(other) == shape]
 
     def _input_hw(self, frame: Frame) -> tuple[int, int]:
-        return self.preprocess.size_for((frame.image.shape[1], frame.image.shape[2]))
-
-    def _answer(self, waiting: _Waiting, rows: Sequence[int], threshold: float, keep_pixels: bool) -> None:
-        frames = [waiting[row][0] for row in rows]
-        for row, frame, found in zip(rows, frames, self._find(frames, threshold), strict=True):
-            waiting[row] = (frame, self._describe(frame, found, keep_pixels or frame.path is None))
+        return self.preprocess.size_for(_size_of(frame))
 
     @torch.inference_mode()
-    def _find(self, frames: Sequence[Frame], threshold: float) -> list[RawDetections]:
+    def _answer(self, waiting: _Waiting, rows: Sequence[int], wish: _Wish) -> None:
+        frames = [waiting[row][0] for row in rows]
         images = preprocess_images([frame.image for frame in frames], self.preprocess).to(self.device)
         prediction = self.model(self._as_model(images))
-        sizes_hw = [(frame.image.shape[1], frame.image.shape[2]) for frame in frames]
-        return decode_detections(prediction, sizes_hw, threshold=threshold)
+        sizes_hw = [_size_of(frame) for frame in frames]
+        every = decode_detections(prediction, sizes_hw, threshold=wish.threshold)
+        for picture, (row, frame, found) in enumerate(zip(rows, frames, every, strict=True)):
+            waiting[row] = (frame, self._describe(frame, found, prediction, picture, wish))
 
     def _as_model(self, images: ImageBatch) -> ImageBatch:
         dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
         return replace(images, pixels=images.pixels.to(dtype))
 
-    def _describe(self, frame: Frame, found: RawDetections, keep_pixels: bool) -> Detections:
-        finite = found.scores.isfinite() & found.boxes_xyxy_px.isfinite().all(-1)
-        labels = found.labels[finite].cpu()
+    def _describe(
+        self, frame: Frame, found: RawDetections, prediction: SetPrediction, picture: int, wish: _Wish
+    ) -> Detections:
+        """One picture's answer; what is not finite is left out."""
+        size_hw = _size_of(frame)
+        rows = (found.scores.isfinite() & found.boxes_xyxy_px.isfinite().all(-1)).nonzero()[:, 0]
+        packed = None
+        if wish.masks:
+            packed, finite = find_masks(prediction, picture, found.queries[rows], size_hw=size_hw)
+            packed, rows = packed.keep(finite.nonzero()[:, 0].tolist()), rows[finite.to(rows.device)]
+        ids, segments = None, None
+        if wish.panoptic:
+            ids, segments = find_panoptic(
+                prediction, picture, size_hw=size_hw, card=self.card, threshold=wish.panoptic_threshold
+            )
+        labels = found.labels[rows].cpu()
+        keep_pixels = wish.keep_pixels or frame.path is None
         return Detections(
-            boxes_xyxy_px=found.boxes_xyxy_px[finite].cpu(),
-            scores=found.scores[finite].cpu(),
+            boxes_xyxy_px=found.boxes_xyxy_px[rows].cpu(),
+            scores=found.scores[rows].cpu(),
             labels=labels,
             names=tuple(self.names[label] for label in labels.tolist()),
             category_ids=tuple(self.category_ids[label] for label in labels.tolist()),
-            size_hw=(frame.image.shape[1], frame.image.shape[2]),
+            size_hw=size_hw,
             source=frame.name,
             path=frame.path,
             video=frame.video,
             pixels=np.ascontiguousarray(frame.image.movedim(0, -1).numpy()) if keep_pixels else None,
+            packed_masks=packed,
+            packed_panoptic=ids,
+            segments=segments,
         )
+
+
+def _size_of(frame: Frame) -> tuple[int, int]:
+    return (frame.image.shape[1], frame.image.shape[2])
 
 
 def _done(waiting: _Waiting) -> Iterator[Detections]:

@@ -114,10 +114,13 @@ def decode_panoptic(
     scores, labels = prediction.logits[-1, picture].float().softmax(-1).max(-1)
     no_object = prediction.logits.shape[-1] - 1
     kept = ((labels != no_object) & (scores > threshold)).nonzero()[:, 0]
-    if not len(kept):
-        return RawPanoptic(torch.zeros(size_hw, dtype=torch.int32), ())
     # At a quarter of the size all masks together are small; they are enlarged a few at a time.
-    logits = torch.cat(list(_read_in_chunks(prediction, picture, kept)))
+    read = list(_read_in_chunks(prediction, picture, kept))
+    finite = [logits.flatten(1).isfinite().all(1) for logits in read]
+    if not any(bool(some.any()) for some in finite):
+        return RawPanoptic(torch.zeros(size_hw, dtype=torch.int32), ())
+    # A mask that is not finite would win every pixel, or spoil it for the others.
+    kept, logits = kept[torch.cat(finite)], torch.cat(read)[torch.cat(finite)]
     owner = _owners(logits, prediction, picture_hw, size_hw)
     owner = _first_of_stuff(labels[kept].tolist(), is_thing)[owner]
     while True:
