@@ -267,3 +267,55 @@ def test_each_object_weighs_one_on_the_memory_however_many_tokens_it_has() -> No
 def test_encoder_weight_zero_leaves_the_memory_out() -> None:
     report = loss(predict(1, memory=True), targets(2), DetectionLossConfig(encoder_weight=0.0))
     assert not [name for name in report.parts if name.endswith("memory")]
+
+
+def with_masks(prediction: SetPrediction, masks: Tensor) -> SetPrediction:
+    """The prediction with a reader of given mask logits [batch, queries, h, w]."""
+    height, width = masks.shape[-2:]
+    memory = replace(prediction.memory, input_hw=(4 * height, 4 * width))
+    return replace(prediction, memory=memory, masks=lambda picture, query: masks[picture, query])
+
+
+def masked(wanted: list[Target], size: int = 16) -> list[Target]:
+    return [replace(each, masks=torch.rand(len(each.labels), size, size) > 0.5) for each in wanted]
+
+
+def test_only_matched_queries_of_the_last_layer_pay_for_masks() -> None:
+    masks = torch.randn(2, QUERIES, 4, 4, requires_grad=True)
+    prediction, wanted = with_masks(predict(2), masks), masked(targets(3, 1))
+    report = loss(prediction, wanted)
+    assert {"mask", "dice"} <= set(report.parts)
+    report.total.backward()
+    last = report.matches[-1]
+    assert masks.grad is not None
+    paid = masks.grad.abs().sum((-1, -2)) > 0
+    matched = torch.zeros_like(paid)
+    matched[last.picture, last.query] = True
+    assert torch.equal(paid, matched)
+
+
+def test_mask_losses_are_weighted_and_divided_by_the_number_of_boxes() -> None:
+    prediction, wanted = with_masks(predict(2), torch.randn(2, QUERIES, 4, 4)), masked(targets(2, 2))
+    light, heavy = (
+        loss(prediction, wanted, replace(PLAIN, mask_weight=weight, dice_weight=2 * weight)) for weight in (1.0, 3.0)
+    )
+    extra = 2 * light.parts["mask"] + 4 * light.parts["dice"]
+    torch.testing.assert_close(heavy.total - light.total, extra)
+    halved = DetectionLoss(PLAIN)(prediction, wanted, DetectionLoss(PLAIN).counts(wanted, QUERIES) * 2)
+    torch.testing.assert_close(halved.parts["dice"], light.parts["dice"] / 2)
+
+
+def test_few_points_stand_for_all_pixels() -> None:
+    prediction, wanted = with_masks(predict(1), torch.zeros(1, QUERIES, 4, 4)), masked(targets(3))
+    whole, points = (loss(prediction, wanted, replace(PLAIN, mask_points=count)) for count in (0, 200))
+    assert whole.parts["mask"] != points.parts["mask"]
+    torch.testing.assert_close(points.parts["mask"], whole.parts["mask"], rtol=0.2, atol=0)
+
+
+def test_a_batch_without_objects_still_sends_the_mask_head_a_gradient() -> None:
+    masks = torch.randn(2, QUERIES, 4, 4, requires_grad=True)
+    report = loss(with_masks(predict(2), masks), targets(0, 0))
+    report.total.backward()
+    assert report.parts["mask"] == 0
+    assert masks.grad is not None
+    assert masks.grad.abs().sum() == 0
