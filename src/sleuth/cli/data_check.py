@@ -18,6 +18,7 @@ def run_check(
     images: Path | None,
     sheet: Path | None,
     *,
+    annotations: str,
     quick: bool,
     every: bool,
     as_json: bool,
@@ -31,7 +32,7 @@ def run_check(
             done += 1
             advance(done)
 
-        checked = check_folder(path, format, split, images, deep=not quick, advance=one)
+        checked = check_folder(path, format, split, images, deep=not quick, advance=one, annotations=annotations)
     if as_json:
         write_json([report.to_json() for _, report in checked], "-")
     else:

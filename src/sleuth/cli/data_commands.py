@@ -11,6 +11,9 @@ def check(
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     split: Annotated[str | None, typer.Option(help="One split; by default all of them.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
+    annotations: Annotated[
+        str, typer.Option(help="boxes, instances (with masks) or panoptic (things and stuff with masks).")
+    ] = "boxes",
     sheet: Annotated[Path | None, typer.Option(help="Write contact sheets of annotated pictures here.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only; misses files that are cut short.")] = False,
     every: Annotated[bool, typer.Option("--all", help="List every fault, not the first ones of each kind.")] = False,
@@ -19,7 +22,7 @@ def check(
     """Check a data set: every fault by kind, with file, id and mend. Exit code 1 if one would stop a training."""
     from sleuth.cli.data_check import run_check
 
-    run_check(path, format, split, images, sheet, quick=quick, every=every, as_json=json)
+    run_check(path, format, split, images, sheet, annotations=annotations, quick=quick, every=every, as_json=json)
 
 
 def scenes(
@@ -28,8 +31,11 @@ def scenes(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     seed: Annotated[int, typer.Option(help="Another seed gives other scenes.")] = 0,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "128x128",
+    annotations: Annotated[
+        str, typer.Option(help="instances: boxes and masks; panoptic: a panoptic JSON and its PNG files as well.")
+    ] = "instances",
 ) -> None:
     """Write scenes of the built-in data as a COCO data set."""
     from sleuth.cli.data_scenes import run_scenes
 
-    run_scenes(out, count, split, seed, size)
+    run_scenes(out, count, split, seed, size, annotations)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sleuth.data.faults import FAULT_KINDS, Fault
+from sleuth.data.masks import PanopticMasks
 from sleuth.data.open import available_splits, match_split, open_data
 from sleuth.data.pictures import picture_size, read_picture
 from sleuth.data.records import DetectionData, PictureRecord
@@ -28,11 +29,12 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 
 def check_data(data: DetectionData, deep: bool = False, advance: Callable[[], object] | None = None) -> DataReport:
-    """Check one split: what its reader found, and every picture file.
+    """Check one split: what its reader found, every picture file, and masks where they were asked for.
 
     Args:
         data: one split of a data set.
-        deep: decode every picture; else only headers are read, which misses files that are cut short.
+        deep: decode every picture and mask; else only headers are read, which misses files that are cut short, masks
+            without a pixel and segments that only one of PNG and JSON has.
         advance: called once for each picture, to show progress.
 
     Returns:
@@ -50,6 +52,7 @@ def check_folder(
     images: Path | str | None = None,
     deep: bool = True,
     advance: Callable[[], object] | None = None,
+    annotations: str = "boxes",
 ) -> tuple[tuple[DetectionData, DataReport], ...]:
     """Check every split of a data set, or the one named; pictures that two splits share are faults too.
 
@@ -62,11 +65,11 @@ def check_folder(
         UserError: there is no data set, or its annotations cannot be parsed at all.
     """
     path = Path(path)
-    splits = available_splits(path, format)
+    splits = available_splits(path, format, annotations)
     names = [match_split(split, splits, path)] if split is not None else _without_unions(splits)
     checked: list[tuple[DetectionData, DataReport]] = []
     for name in names:
-        data = open_data(path, format, name, images)
+        data = open_data(path, format, name, images, annotations)
         report = check_data(data, deep, advance)
         shared = tuple(fault for other, _ in checked for fault in _shared(other, data))
         checked.append((data, replace(report, faults=(*report.faults, *shared))))
@@ -91,14 +94,25 @@ def _shared(one: DetectionData, other: DetectionData) -> Iterable[Fault]:
 def _check_pictures(
     records: Sequence[PictureRecord], deep: bool, advance: Callable[[], object] | None
 ) -> Iterable[Fault]:
-    def check(record: PictureRecord) -> Fault | None:
+    def check(record: PictureRecord) -> list[Fault]:
         fault = _check_picture(record, deep)
+        faults = [*([] if fault is None else [fault]), *_check_masks(record, deep)]
         if advance is not None:
             advance()
-        return fault
+        return faults
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        yield from (fault for fault in pool.map(check, records) if fault is not None)
+        yield from (fault for faults in pool.map(check, records) for fault in faults)
+
+
+def _check_masks(record: PictureRecord, deep: bool) -> Iterable[Fault]:
+    """What is wrong with a picture's masks, each fault with its annotation."""
+    if record.masks is None:
+        return
+    file = str(record.masks.path if isinstance(record.masks, PanopticMasks) else record.path)
+    for fault in record.masks.faults(deep):
+        id = record.id if fault.row is None else int(record.annotation_ids[fault.row])
+        yield Fault(fault.kind, file, f"{record.name}: {fault.what}", id, record.id)
 
 
 def _check_picture(record: PictureRecord, deep: bool) -> Fault | None:
@@ -147,6 +161,7 @@ def _count(data: DetectionData, faults: tuple[Fault, ...], deep: bool) -> DataRe
         root=str(data.root),
         format=data.format,
         split=data.split,
+        annotations=data.annotations,
         pictures=len(data),
         objects=len(boxes),
         crowds=sum(int(record.crowd.sum()) for record in data.records),

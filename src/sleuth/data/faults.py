@@ -32,6 +32,20 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "missing-annotation": FaultKind("error", "pictures without annotation file", "add the file or shorten the list"),
     "unknown-category": FaultKind("error", "annotations without category", "add the category or correct its id"),
     "duplicate-picture-id": FaultKind("error", "picture ids used twice", "give each picture an id of its own"),
+    "missing-masks": FaultKind("error", "missing panoptic PNG files", "add the file or correct its name"),
+    "mask-size": FaultKind("error", "masks of another size than the picture", "make masks of the picture's size"),
+    "unreadable-mask": FaultKind("error", "unreadable masks", "write the mask again or remove the annotation"),
+    "unlisted-segment": FaultKind(
+        "error", "segments in the PNG that the JSON lacks", "list every segment in segments_info; void is black"
+    ),
+    "no-isthing": FaultKind(
+        "error",
+        "categories without isthing (taken as things)",
+        'give each category "isthing": 1 for things, 0 for stuff',
+    ),
+    "box-among-outlines": FaultKind(
+        "error", "boxes among outlines", "give every object an outline, or ask for boxes instead of instances"
+    ),
     "unknown-picture": FaultKind("warning", "annotations without picture", "add the picture or remove the annotation"),
     "no-box": FaultKind("warning", "annotations without box (left out)", "give a box of four numbers"),
     "non-finite-box": FaultKind("warning", "boxes that are not finite (left out)", "correct the numbers"),
@@ -41,6 +55,12 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         "warning", "boxes outside the picture (left out)", "correct the box or the picture's size"
     ),
     "box-over-edge": FaultKind("warning", "boxes over the edge (clipped)", "clip the box to the picture"),
+    "no-mask": FaultKind("warning", "annotations without mask (left out)", "give polygons or run lengths"),
+    "few-points": FaultKind("warning", "polygons of fewer than three points (left out)", "remove or redraw them"),
+    "polygon-outside": FaultKind(
+        "warning", "polygons outside the picture (left out)", "correct the polygon or the picture's size"
+    ),
+    "empty-mask": FaultKind("warning", "masks without a pixel (left out)", "remove or redraw the annotation"),
     "duplicate-annotation-id": FaultKind("warning", "annotation ids used twice (renumbered)", "number them anew"),
     "duplicate-name": FaultKind("warning", "pictures listed twice", "keep one entry per picture"),
     "duplicate-box": FaultKind("warning", "the same box twice", "remove one of the two"),

@@ -5,28 +5,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sleuth.data.formats.coco import find_coco, read_coco
+from sleuth.data.formats.coco import read_coco
+from sleuth.data.formats.coco_files import find_coco
 from sleuth.data.formats.voc import find_voc, read_voc
 from sleuth.data.formats.yolo import find_yolo, read_yolo
 from sleuth.data.records import DetectionData
+from sleuth.data.samples import ANNOTATIONS, check_annotations
 from sleuth.errors import UserError
 
 
 @dataclass(frozen=True)
 class _Format:
-    """How a format is found and read, and what it looks like, in words."""
+    """How a format is found and read, what it looks like, in words, and which annotations it can hold."""
 
-    find: Callable[[Path], Mapping[str, Any]]
-    read: Callable[[Any, Path | None], DetectionData]
+    find: Callable[[Path, str], Mapping[str, Any]]
+    read: Callable[[Any, Path | None, str], DetectionData]
     looks_like: str
+    holds: tuple[str, ...]
     suffixes: tuple[str, ...] = ()
 
 
 _FORMATS: Mapping[str, _Format] = {
-    "coco": _Format(find_coco, read_coco, "a JSON file with images, annotations and categories", (".json",)),
-    "voc": _Format(find_voc, read_voc, "XML files in Annotations/ or beside the pictures"),
+    "coco": _Format(
+        find_coco, read_coco, "a JSON file with images, annotations and categories", ANNOTATIONS, (".json",)
+    ),
+    "voc": _Format(
+        lambda path, _: find_voc(path),
+        lambda location, images, _: read_voc(location, images),
+        "XML files in Annotations/ or beside the pictures",
+        ("boxes",),
+    ),
     "yolo": _Format(
-        find_yolo, read_yolo, "a data.yaml with names and train, or labels/ with classes.txt", (".yaml", ".yml")
+        lambda path, _: find_yolo(path),
+        read_yolo,
+        "a data.yaml with names and train, or labels/ with classes.txt",
+        ("boxes", "instances"),
+        (".yaml", ".yml"),
     ),
 }
 FORMATS = tuple(_FORMATS)
@@ -40,7 +54,11 @@ _ALIASES = {
 
 
 def open_data(
-    path: Path | str, format: str | None = None, split: str | None = None, images: Path | str | None = None
+    path: Path | str,
+    format: str | None = None,
+    split: str | None = None,
+    images: Path | str | None = None,
+    annotations: str = "boxes",
 ) -> DetectionData:
     """Open one split of a data set.
 
@@ -49,24 +67,26 @@ def open_data(
         format: coco, voc or yolo; None finds it out.
         split: name of the split, such as train, val or test; it may be left out where there is only one.
         images: the folder of the pictures, where it is not one of the usual ones.
+        annotations: boxes; instances, for the objects' masks too; or panoptic, for things and stuff with masks.
 
     Raises:
-        UserError: nothing of the kind is there, the split is unknown or not named, or the file cannot be parsed.
+        UserError: nothing of the kind is there, the split is unknown or not named, the file cannot be parsed, or it
+            holds no such annotations.
             Faults of single pictures and boxes do not raise: they are in the result's ``faults``.
     """
     path = Path(path)
-    name, splits = _find(path, format)
+    name, splits = _find(path, format, check_annotations(annotations))
     chosen = match_split(split, tuple(splits), path)
-    return _FORMATS[name].read(splits[chosen], _picture_folder(images))
+    return _FORMATS[name].read(splits[chosen], _picture_folder(images), annotations)
 
 
-def available_splits(path: Path | str, format: str | None = None) -> tuple[str, ...]:
+def available_splits(path: Path | str, format: str | None = None, annotations: str = "boxes") -> tuple[str, ...]:
     """Names of the splits of a data set.
 
     Raises:
         UserError: there is no data set.
     """
-    return tuple(_find(Path(path), format)[1])
+    return tuple(_find(Path(path), format, check_annotations(annotations))[1])
 
 
 def match_split(split: str | None, splits: tuple[str, ...], path: Path) -> str:
@@ -89,7 +109,7 @@ def match_split(split: str | None, splits: tuple[str, ...], path: Path) -> str:
     return like[0]
 
 
-def _find(path: Path, format: str | None) -> tuple[str, Mapping[str, Any]]:
+def _find(path: Path, format: str | None, annotations: str) -> tuple[str, Mapping[str, Any]]:
     """The format of the data and its splits."""
     if format is not None and format not in _FORMATS:
         raise UserError(f"there is no format {format!r}", mend=f"the formats are: {', '.join(_FORMATS)}")
@@ -102,14 +122,22 @@ def _find(path: Path, format: str | None) -> tuple[str, Mapping[str, Any]]:
                 "this is no data set", where=path, mend="name a folder, a COCO JSON file or a YOLO YAML file"
             )
     names = [format] if format is not None else list(_FORMATS)
-    found = {name: splits for name in names if (splits := _FORMATS[name].find(path))}
+    found = {name: splits for name in names if (splits := _FORMATS[name].find(path, annotations))}
+    if len(found) > 1:  # what cannot hold such annotations is not meant
+        found = {name: found[name] for name in found if annotations in _FORMATS[name].holds} or found
     if len(found) > 1:
         kinds = " and ".join(found)
         raise UserError(f"this holds data as {kinds}", where=path, mend="name one with --format")
+    if not found and annotations == "panoptic":
+        mend = "name the folder of a COCO JSON file whose annotations have segments_info, or ask for instances or boxes"
+        raise UserError("there are no panoptic annotations here", where=path, mend=mend)
     if not found:
         looked = "; ".join(f"{name}: {_FORMATS[name].looks_like}" for name in names)
         raise UserError("there is no data set here", where=path, mend=f"looked for {looked}")
     name, splits = next(iter(found.items()))
+    if annotations not in _FORMATS[name].holds:
+        mend = f"it is read for {' and '.join(_FORMATS[name].holds)} only; for {annotations} give COCO's form"
+        raise UserError(f"data in the form of {name} holds no {annotations} annotations", where=path, mend=mend)
     return name, {split: splits[split] for split in sorted(splits, key=_split_order)}
 
 

@@ -74,6 +74,23 @@ def read_picture(path: Path | str) -> UInt8[Tensor, "3 height width"]:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def read_colours(path: Path | str) -> UInt8[np.ndarray, "height width 3"]:
+    """The three channels of a PNG whose colours are numbers: never turned, blended or rescaled.
+
+    Raises:
+        UserError: as in `read_picture`; or the picture is grey.
+    """
+    path = Path(path)
+    with _opened(path) as picture:
+        if picture.mode not in ("RGB", "RGBA", "P"):
+            raise UserError(
+                f"the picture has no colours (mode {picture.mode})",
+                where=path,
+                mend="write ids as red + 256 green + 65536 blue",
+            )
+        return np.array(picture.convert("RGB"))
+
+
 def picture_size(path: Path | str) -> tuple[int, int]:
     """Height and width in pixels after EXIF rotation, read from the file's header.
 

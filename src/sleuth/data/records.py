@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from sleuth.data.faults import Fault
+from sleuth.data.masks import ObjectMasks
 from sleuth.data.report import DataReport
 from sleuth.errors import UserError
 
@@ -26,6 +27,7 @@ class PictureRecord:
         crowd: True where the box stands for many objects: left out of training, ignored in scoring.
         annotation_ids: id of each annotation.
         areas: area in square pixels: of the mask where the data set knows it, else of the box.
+        masks: the masks of the annotations, decoded when asked for; None where only boxes were asked for.
     """
 
     id: int
@@ -37,6 +39,7 @@ class PictureRecord:
     crowd: Bool[np.ndarray, " objects"]
     annotation_ids: Int64[np.ndarray, " objects"]
     areas: Float64[np.ndarray, " objects"]
+    masks: ObjectMasks | None = None
 
     def __len__(self) -> int:
         """Number of annotations, crowds included."""
@@ -51,6 +54,7 @@ class PictureRecord:
             crowd=self.crowd[keep],
             annotation_ids=self.annotation_ids[keep],
             areas=self.areas[keep],
+            masks=None if self.masks is None else self.masks.select(keep),
         )
 
 
@@ -67,6 +71,7 @@ class DetectionData:
         split: name of the split.
         is_thing: for each label, whether it is a countable thing; stuff, such as sky, is not.
         faults: what the reader found wrong and worked around.
+        annotations: what was asked for: boxes, instances or panoptic.
     """
 
     records: tuple[PictureRecord, ...]
@@ -77,6 +82,7 @@ class DetectionData:
     split: str = ""
     faults: tuple[Fault, ...] = ()
     is_thing: tuple[bool, ...] = ()
+    annotations: str = "boxes"
 
     def __post_init__(self) -> None:
         if not self.is_thing:
@@ -95,19 +101,28 @@ class DetectionData:
             faults=tuple(fault for fault in self.faults if fault.severity != "error" and fault.image_id not in bad),
         )
 
-    def with_names(self, names: Sequence[str], category_ids: Sequence[int] | None = None) -> "DetectionData":
+    def with_names(
+        self,
+        names: Sequence[str],
+        category_ids: Sequence[int] | None = None,
+        is_thing: Sequence[bool] | None = None,
+    ) -> "DetectionData":
         """The same data with the labels of another class list, such as a trained model's.
 
         Args:
             names: class names, by label; every class that occurs here must be among them.
             category_ids: the ids to give out for them; one above the label where none are given.
+            is_thing: whether each is a thing; where none are given as this data has it, and true for its unknown ones.
 
         Raises:
             UserError: objects of this data have a class that the list lacks.
         """
         names = tuple(names)
-        if names == self.names and category_ids is None:
+        if names == self.names and category_ids is None and is_thing is None:
             return self
+        if is_thing is None:
+            own = dict(zip(self.names, self.is_thing, strict=True))
+            is_thing = [own.get(name, True) for name in names]
         place = {name: label for label, name in enumerate(names)}
         table = np.array([place.get(name, -1) for name in self.names], dtype=np.int64)
         used = {int(label) for record in self.records for label in record.labels}
@@ -123,6 +138,7 @@ class DetectionData:
             records=tuple(replace(record, labels=table[record.labels]) for record in self.records),
             names=names,
             category_ids=tuple(category_ids) if category_ids is not None else tuple(range(1, len(names) + 1)),
+            is_thing=tuple(is_thing),
         )
 
 

@@ -67,6 +67,7 @@ class DataReport:
         side_histogram: boxes by the root of their area.
         faults: all faults, heaviest first.
         deep: whether every picture was decoded, not only its header read.
+        annotations: what was asked for: boxes, instances or panoptic.
     """
 
     root: str
@@ -85,6 +86,7 @@ class DataReport:
     side_histogram: tuple[SizeCount, ...]
     faults: tuple[Fault, ...]
     deep: bool
+    annotations: str = "boxes"
 
     def of(self, severity: Severity) -> tuple[Fault, ...]:
         """The faults of one severity."""
@@ -142,7 +144,8 @@ class DataReport:
 
     def _render_counts(self) -> Iterator[str]:
         split = f", split {self.split}" if self.split else ""
-        yield f"{self.root} ({self.format}{split})"
+        kind = "" if self.annotations == "boxes" else f", {self.annotations}"
+        yield f"{self.root} ({self.format}{kind}{split})"
         yield (
             f"  {self.pictures:,} pictures, {self.objects:,} objects, {self.crowds:,} crowds, "
             f"{self.pictures_without_objects:,} pictures without objects"

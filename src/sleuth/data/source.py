@@ -10,7 +10,9 @@ from sleuth.errors import UserError
 
 
 class PictureSource:
-    """Serves the pictures of a data set, decoded, with their boxes; crowds are left out.
+    """Serves the pictures of a data set, decoded, with their boxes and, if the data has them, masks.
+
+    Boxes are as annotated. Left out are crowds, and objects whose mask holds no pixel.
 
     Args:
         data: one split of a data set.
@@ -42,21 +44,27 @@ class PictureSource:
         """The picture at ``index`` with its objects.
 
         Raises:
-            UserError: the picture cannot be read, or is of another size than its annotation says.
+            UserError: the picture or its masks cannot be read, or are of another size than the annotation says.
         """
         record = self.data.records[index]
         image = read_picture(record.path)
         size_hw = (image.shape[1], image.shape[2])
         if size_hw != record.size_hw:
             raise UserError(size_mismatch(record, size_hw), where=record.path, mend="correct the annotation's size")
-        single = ~record.crowd
+        record = record.select(~record.crowd)
+        masks = None
+        if record.masks is not None:
+            masks = record.masks.decode()
+            seen = masks.flatten(1).any(1) if len(masks) else torch.zeros(0, dtype=torch.bool)
+            record, masks = record.select(seen.numpy()), masks[seen]
         return Sample(
             image=image,
-            boxes_xyxy_px=torch.from_numpy(record.boxes_xyxy_px[single].astype(np.float32)),
-            labels=torch.from_numpy(record.labels[single]),
+            boxes_xyxy_px=torch.from_numpy(record.boxes_xyxy_px.astype(np.float32)),
+            labels=torch.from_numpy(record.labels),
             name=record.name,
             image_id=record.id,
             size_hw=size_hw,
+            masks=masks,
         )
 
 

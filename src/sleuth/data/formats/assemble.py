@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sleuth.data.faults import Fault
+from sleuth.data.formats.segmentation import parse_segmentation
+from sleuth.data.masks import CodedMasks, MaskCode, ObjectMasks
 from sleuth.data.pictures import is_picture, picture_size
 from sleuth.data.records import PictureRecord
 from sleuth.errors import UserError
@@ -26,6 +28,7 @@ class RawObjects:
         ids: id of each annotation.
         crowd: whether a box stands for many objects.
         areas: area in square pixels; NaN takes the area of the box.
+        shapes: each object's mask in one of the forms of COCO's ``segmentation``, if it has one.
     """
 
     labels: list[int] = field(default_factory=list)
@@ -33,18 +36,54 @@ class RawObjects:
     ids: list[int] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
+    shapes: list[object] = field(default_factory=list)
 
-    def add(self, label: int, box: Sequence[float], id: int, crowd: bool = False, area: float = float("nan")) -> None:
+    def add(
+        self,
+        label: int,
+        box: Sequence[float],
+        id: int,
+        crowd: bool = False,
+        area: float = float("nan"),
+        shape: object = None,
+    ) -> None:
         """Append one annotation."""
         self.labels.append(label)
         self.boxes.append(box)
         self.ids.append(id)
         self.crowd.append(crowd)
         self.areas.append(area)
+        self.shapes.append(shape)
+
+    def take(self, row: int, other: "RawObjects") -> None:
+        """Append one annotation of another picture's list."""
+        self.add(other.labels[row], other.boxes[row], other.ids[row], other.crowd[row], other.areas[row])
+
+
+def with_masks(
+    raw: RawObjects, size_hw: tuple[int, int], image_id: int, name: str, where: str, faults: list[Fault]
+) -> tuple[RawObjects, CodedMasks]:
+    """The annotations whose masks can be read, and these masks; the others are left out and told in ``faults``."""
+    kept, codes = RawObjects(), list[MaskCode]()
+    for row, shape in enumerate(raw.shapes):
+        code, wrong = parse_segmentation(shape, size_hw)
+        faults.extend(Fault(fault.kind, where, f"{name}: {fault.what}", raw.ids[row], image_id) for fault in wrong)
+        if code is not None:
+            kept.take(row, raw)
+            codes.append(code)
+    return kept, CodedMasks(tuple(codes), size_hw)
 
 
 def build_record(
-    raw: RawObjects, *, id: int, path: Path, name: str, size_hw: tuple[int, int], where: str, faults: list[Fault]
+    raw: RawObjects,
+    *,
+    id: int,
+    path: Path,
+    name: str,
+    size_hw: tuple[int, int],
+    where: str,
+    faults: list[Fault],
+    masks: ObjectMasks | None = None,
 ) -> PictureRecord:
     """A record of the sound boxes, clipped to the picture; the others are left out and told in ``faults``.
 
@@ -56,6 +95,7 @@ def build_record(
         size_hw: height and width of the picture in pixels.
         where: the annotation file, for messages.
         faults: list that faults are added to.
+        masks: the masks of the annotations, if masks were asked for.
     """
     boxes = np.array(raw.boxes, dtype=np.float64).reshape(-1, 4)
     height, width = size_hw
@@ -93,6 +133,7 @@ def build_record(
         crowd=np.array(raw.crowd, dtype=np.bool_)[keep],
         annotation_ids=np.array(raw.ids, dtype=np.int64)[keep],
         areas=np.where(np.isfinite(areas), areas, box_areas)[keep],
+        masks=None if masks is None else masks.select(keep),
     )
     _tell_duplicates(record, where, faults)
     return record

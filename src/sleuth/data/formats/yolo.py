@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from sleuth.data.faults import Fault
-from sleuth.data.formats.assemble import RawObjects, build_record, measure, tell_category_gaps
+from sleuth.data.formats.assemble import RawObjects, build_record, measure, tell_category_gaps, with_masks
 from sleuth.data.pictures import is_picture
 from sleuth.data.records import DetectionData, PictureRecord
 from sleuth.errors import UserError
@@ -57,16 +57,20 @@ def find_yolo(path: Path) -> dict[str, YoloLocation]:
     return _from_class_list(path)
 
 
-def read_yolo(location: YoloLocation, images: Path | None = None) -> DetectionData:
-    """Read one split. The outline of an object, where a line gives one instead of a box, counts by the box around it.
+def read_yolo(location: YoloLocation, images: Path | None = None, annotations: str = "boxes") -> DetectionData:
+    """Read one split. Where a line gives an outline instead of a box, its box is the one around it.
 
     Args:
         location: what `find_yolo` found.
         images: the folder of the pictures, where it is not where the YAML file says.
+        annotations: boxes, or instances, for which every line must be an outline. An outline is one polygon; what it
+            covers twice is outside, so that parts joined by a line there and back come out right.
 
     Raises:
-        UserError: the split's folder is missing.
+        UserError: the split's folder is missing, or all lines are boxes where masks are asked for.
     """
+    masked = annotations == "instances"
+    outlines = boxes = 0
     faults: list[Fault] = []
     category_ids = tuple(id for id, _ in location.names)
     tell_category_gaps(category_ids, str(location.where), faults)
@@ -92,19 +96,29 @@ def read_yolo(location: YoloLocation, images: Path | None = None) -> DetectionDa
             if not line.strip():
                 continue
             annotation_id += 1
-            category, box, wrong = _parse(line, size_hw)
+            category, box, outline, wrong = _parse(line, size_hw)
             if wrong is not None:
                 what = f"line {number}: {wrong}"
                 faults.append(Fault("unreadable-annotation", str(label_file), what, annotation_id, image_id))
             elif category not in label_of:
                 what = f"line {number}: there is no class {category} in {location.where.name}"
                 faults.append(Fault("unknown-category", str(label_file), what, annotation_id, image_id))
+            elif masked and outline is None:
+                boxes += 1
+                what = f"line {number} is a box of 4 numbers, where masks need outlines of 6 or more"
+                faults.append(Fault("box-among-outlines", str(label_file), what, annotation_id, image_id))
             else:
-                raw.add(label_of[category], box, annotation_id)
+                outlines += 1
+                raw.add(label_of[category], box, annotation_id, shape=outline)
+        where, masks = str(label_file), None
+        if masked:
+            raw, masks = with_masks(raw, size_hw, image_id, file.name, where, faults)
         record = build_record(
-            raw, id=image_id, path=file, name=file.name, size_hw=size_hw, where=str(label_file), faults=faults
+            raw, id=image_id, path=file, name=file.name, size_hw=size_hw, where=where, faults=faults, masks=masks
         )
         records.append(record)
+    if boxes and not outlines:
+        raise UserError("the label files hold boxes, no outlines", where=location.root, mend="ask for boxes")
     return DetectionData(
         records=tuple(records),
         names=tuple(name for _, name in location.names),
@@ -113,6 +127,7 @@ def read_yolo(location: YoloLocation, images: Path | None = None) -> DetectionDa
         format="yolo",
         split=location.split,
         faults=tuple(faults),
+        annotations=annotations,
     )
 
 
@@ -261,22 +276,26 @@ def _lines(file: Path) -> tuple[list[str] | None, str | None]:
         return [], f"the file cannot be read as text ({type(error).__name__})"
 
 
-def _parse(line: str, size_hw: tuple[int, int]) -> tuple[int, tuple[float, float, float, float], str | None]:
-    """Class id and corners in pixels of one line, and what is wrong with it."""
+def _parse(
+    line: str, size_hw: tuple[int, int]
+) -> tuple[int, tuple[float, float, float, float], list[float] | None, str | None]:
+    """Class id, corners and, if there is one, the outline of one line in pixels; and what is wrong with it."""
     nothing = (0.0, 0.0, 0.0, 0.0)
     try:
         values = [float(word) for word in line.split()]
     except ValueError:
-        return 0, nothing, f"not all numbers: {line.strip()[:40]!r}"
+        return 0, nothing, None, f"not all numbers: {line.strip()[:40]!r}"
     if not values or not math.isfinite(values[0]) or values[0] != int(values[0]) or values[0] < 0:
-        return 0, nothing, "the class is no whole number"
+        return 0, nothing, None, "the class is no whole number"
     height, width = size_hw
     category, rest = int(values[0]), values[1:]
+    outline = None
     if len(rest) in (4, 5):  # a fifth number is the score of a prediction
         x, y, w, h = rest[:4]
         box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
     elif len(rest) >= 6 and len(rest) % 2 == 0:
         box = (min(rest[0::2]), min(rest[1::2]), max(rest[0::2]), max(rest[1::2]))
+        outline = [value * (height if place % 2 else width) for place, value in enumerate(rest)]
     else:
-        return 0, nothing, f"{len(values)} numbers, where a box has 5 and an outline 7 or more"
-    return category, (box[0] * width, box[1] * height, box[2] * width, box[3] * height), None
+        return 0, nothing, None, f"{len(values)} numbers, where a box has 5 and an outline 7 or more"
+    return category, (box[0] * width, box[1] * height, box[2] * width, box[3] * height), outline, None

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int32
 from PIL import Image
 
-from sleuth.data.scenes.classes import SUPERCATEGORIES
+from sleuth.data.scenes.backgrounds import STUFF
+from sleuth.data.scenes.classes import NAMES, SUPERCATEGORIES
+from sleuth.data.scenes.compose import tight_box
 from sleuth.data.scenes.config import SceneConfig
 from sleuth.data.scenes.glyphs import Split
 from sleuth.data.scenes.scene import KEY_POINTS, Scene, SceneObject
 from sleuth.data.scenes.source import SceneSource
 from sleuth.errors import UserError
 from sleuth.files import atomic_write, make_folder, user_errors_for
+from sleuth.geometry.rle import ids_to_rgb
 
 
 def write_coco(
@@ -25,8 +28,9 @@ def write_coco(
     seed: int = 0,
     config: SceneConfig | None = None,
     progress: Callable[[int], None] | None = None,
+    annotations: str = "instances",
 ) -> Path:
-    """Write scenes as ``images/000001.png`` and so on, and then ``annotations.json``.
+    """Write scenes as ``images/000001.png`` and so on, and then ``annotations.json`` with boxes and masks.
 
     Args:
         out: a new or empty folder.
@@ -35,6 +39,8 @@ def write_coco(
         seed: as in SceneSource.
         config: what the scenes look like; None for the usual.
         progress: called with the number of scenes written so far, after each.
+        annotations: instances; panoptic writes ``panoptic/000001.png`` and so on and ``panoptic.json`` as well, in
+            which the background is stuff, one segment a kind; boxes leaves out masks.
 
     Returns:
         The path of ``annotations.json``.
@@ -42,13 +48,14 @@ def write_coco(
     Raises:
         UserError: the folder holds something already, or cannot be written.
     """
-    source = SceneSource(split, count, seed, config or SceneConfig())
+    source = SceneSource(split, count, seed, config or SceneConfig(), annotations)
     out = make_folder(Path(out))
     with user_errors_for(out):
         if any(out.iterdir()):
             raise UserError("the folder is not empty", where=out, mend="choose a new folder with --out")
     pictures: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    segments: list[dict[str, Any]] = []
     height, width = source.config.size_hw
     for index in range(count):
         scene = source.render(index)
@@ -56,22 +63,67 @@ def write_coco(
         with atomic_write(out / "images" / name) as temporary:
             Image.fromarray(scene.image).save(temporary)
         pictures.append({"id": index + 1, "file_name": name, "height": height, "width": width})
-        annotations += annotations_of(scene, image_id=index + 1, first_id=len(annotations) + 1)
+        objects += annotations_of(scene, image_id=index + 1, first_id=len(objects) + 1)
+        if annotations == "panoptic":
+            ids, listed = segments_of(scene)
+            with atomic_write(out / "panoptic" / name) as temporary:
+                Image.fromarray(ids_to_rgb(ids)).save(temporary, format="PNG")
+            segments.append({"image_id": index + 1, "file_name": name, "segments_info": listed})
         if progress is not None:
             progress(index + 1)
+    if annotations == "boxes":
+        for entry in objects:
+            del entry["segmentation"]
+    info = {"description": f"Sleuth scenes, split {split}, seed {seed}", "version": "1"}
+    things = [
+        {"id": number, "name": name, "supercategory": group, "keypoints": list(KEY_POINTS), "skeleton": []}
+        for number, (name, group) in enumerate(zip(NAMES, SUPERCATEGORIES, strict=True), start=1)
+    ]
+    if annotations == "panoptic":
+        kinds = [
+            {"id": number, "name": name, "supercategory": group, "isthing": int(thing)}
+            for number, name, group, thing in zip(
+                source.category_ids,
+                source.names,
+                SUPERCATEGORIES + ("background",) * len(STUFF),
+                source.is_thing,
+                strict=True,
+            )
+        ]
+        page = {"info": info, "images": pictures, "annotations": segments, "categories": kinds}
+        with atomic_write(out / "panoptic.json") as temporary:
+            temporary.write_text(json.dumps(page), encoding="utf-8")
     answer = out / "annotations.json"
-    content = {
-        "info": {"description": f"Sleuth scenes, split {split}, seed {seed}", "version": "1"},
-        "images": pictures,
-        "annotations": annotations,
-        "categories": [
-            {"id": number, "name": name, "supercategory": group, "keypoints": list(KEY_POINTS), "skeleton": []}
-            for number, name, group in zip(source.category_ids, source.names, SUPERCATEGORIES, strict=True)
-        ],
-    }
     with atomic_write(answer) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+        page = {"info": info, "images": pictures, "annotations": objects, "categories": things}
+        temporary.write_text(json.dumps(page), encoding="utf-8")
     return answer
+
+
+def segments_of(scene: Scene) -> tuple[Int32[np.ndarray, "height width"], list[dict[str, Any]]]:
+    """The segment of each pixel with one segment for each kind of stuff, and COCO's list of the segments."""
+    ids = scene.segments.copy()
+    listed = [(thing.segment_id, thing.label) for thing in scene.objects]
+    first: dict[int, int] = {}
+    for region in scene.regions:
+        kept = first.setdefault(region.label, region.segment_id)
+        ids[ids == region.segment_id] = kept
+    listed += [(id, len(NAMES) + label) for label, id in first.items()]
+    segments = []
+    for id, label in listed:
+        mask = ids == id
+        if mask.any():
+            left, top, right, bottom = tight_box(mask)
+            segments.append(
+                {
+                    "id": id,
+                    "category_id": label + 1,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": int(np.count_nonzero(mask)),
+                    "iscrowd": 0,
+                }
+            )
+    return ids, segments
 
 
 def annotations_of(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
