@@ -31,9 +31,20 @@ def predict(
     threshold: Annotated[float, typer.Option(help="Least score to report, 0 to 1.")] = 0.5,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for annotated pictures and videos; sleuth-found, if --json is not given either."),
+        typer.Option(help="Folder for annotated pictures and videos; sleuth-found, if nothing else is asked for."),
     ] = None,
     json: Annotated[str | None, typer.Option(help="Write the detections as JSON to this file; - prints them.")] = None,
+    panoptic: Annotated[
+        Path | None,
+        typer.Option(help="Folder for panoptic maps in COCO's form: panoptic.json, and panoptic/ with the PNG files."),
+    ] = None,
+    masks: Annotated[
+        bool | None,
+        typer.Option("--masks/--no-masks", help="With masks, or boxes only; by default masks if the model has them."),
+    ] = None,
+    panoptic_threshold: Annotated[
+        float | None, typer.Option(help="Score above which an answer takes part in panoptic maps; 0.85.")
+    ] = None,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out what cannot be read.")] = False,
     batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 1,
     device: DeviceName = "auto",
@@ -41,7 +52,9 @@ def predict(
     """Find objects in pictures, folders, globs or videos.
 
     JSON is a list of {"image", "width", "height", "detections": [{"label", "category_id", "score", "bbox"}]}, where
-    bbox is x, y, width, height in pixels of the original picture, the best first.
+    bbox is x, y, width, height in pixels of the original picture, the best first. Models with masks add
+    "segmentation", COCO's compressed run lengths, to each; those that know stuff (sky, grass) add "segments":
+    [{"id", "label", "category_id", "score", "is_thing", "area"}], and --panoptic writes the map that the ids are of.
     """
     from sleuth.cli.predict import PredictWords, run_predict
 
@@ -55,6 +68,9 @@ def predict(
             skip_faulty=skip_faulty,
             batch_size=batch_size,
             device=device,
+            masks=masks,
+            panoptic=panoptic,
+            panoptic_threshold=panoptic_threshold,
         )
     )
 
@@ -64,9 +80,13 @@ def train(
     data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="An architecture, see `sleuth models`; or a model file to start from."),
+        typer.Option("--model", "-m", help="A model to fine-tune, by name or file; or an architecture to train."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Start from the weights in this .safetensors file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Start the architecture of --model from these weights.")] = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Of --model, take the architecture alone.")] = False,
+    freeze: Annotated[
+        str | None, typer.Option(help="Parts not to train, such as backbone,encoder; detector is all but masks.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one in runs/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it was stopped.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
@@ -97,6 +117,8 @@ def train(
         data=data,
         model=model,
         weights=weights,
+        scratch=scratch,
+        freeze=freeze,
         epochs=epochs,
         steps=steps,
         batch_size=batch_size,

@@ -2,20 +2,25 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.errors import UserError
-from sleuth.runtime.models import find_weights, is_path, open_model
+from sleuth.models.detr import DetrConfig
+from sleuth.tasks.detection import Preprocess
 from sleuth.training.sections import Table, set_value
 from sleuth.training.sources import BUILT_IN_DATA
 from sleuth.weights.catalog import entry
+from sleuth.weights.resolve import has_weights, is_path, open_model
 
 USUAL_STEPS = 6000
 """Length of a training on a folder of pictures, where nobody says otherwise."""
+
+FINE_TUNING_STEPS = 3000
+"""The same, from a model with weights."""
 
 USUAL_MODEL = "detr-small"
 SMALL_DIM = 256
@@ -28,7 +33,9 @@ class TrainWords:
 
     data: str | None = None
     model: str | None = None
-    weights: Path | None = None
+    weights: str | None = None
+    scratch: bool = False
+    freeze: str | None = None
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -51,17 +58,13 @@ def with_words(tables: Table, words: TrainWords) -> Table:
     Raises:
         UserError: words that contradict each other.
     """
-    if words.model is not None and is_path(words.model):
-        raise UserError(
-            "a recipe names an architecture", where=f"--model {words.model}", mend="name the file with --weights"
-        )
+    _set_model(_section(tables, "model"), words)
     for section, key, value in (
         ("data", "path", words.data),
         ("data", "format", words.format),
         ("data", "images", None if words.images is None else str(words.images)),
         ("data", "skip_faulty", words.skip_faulty or None),
-        ("model", "name", words.model),
-        ("model", "weights", None if words.weights is None else str(words.weights)),
+        ("model", "freeze", None if words.freeze is None else _listed(words.freeze)),
         ("optimizer", "batch_size", words.batch_size),
         ("optimizer", "rate", words.rate),
         ("run", "seed", words.seed),
@@ -92,7 +95,7 @@ def tables_for_data(words: TrainWords) -> Table:
     if words.data is None:
         raise ValueError("no data is named")
     start = _start(words)
-    small, scenes = start.dim < SMALL_DIM, words.data == BUILT_IN_DATA
+    small, scenes = start.config.dim < SMALL_DIM, words.data == BUILT_IN_DATA
     scale = words.scale or (128 if scenes else start.scale or (256 if small else 800))
     batch = words.batch_size or (8 if small else 2)
     model, data = dict(start.model), {"path": words.data}
@@ -104,24 +107,28 @@ def tables_for_data(words: TrainWords) -> Table:
         report = check_data(open_data(words.data, words.format, data["train"], words.images))
         pictures = max(1, report.pictures - (len(report.faulty_image_ids) if words.skip_faulty else 0))
         augmentation = {"scale": scale, "color_jitter": 0.2}
-        if not start.weights and report.most_objects > start.queries * 3 // 4:
+        if start.preprocess is not None and words.scale is None:
+            augmentation["longest"] = start.preprocess.longest
+        if report.most_objects > start.config.num_queries * 3 // 4:
             model["num_queries"] = math.ceil(report.most_objects * 1.5)
     per_epoch = max(1, pictures // batch)
+    usual = FINE_TUNING_STEPS if start.weights else USUAL_STEPS
     run: Table = {"workers": 1, "log_every": 10, "checkpoint_every": 200}
     if scenes:
-        run |= {"steps": USUAL_STEPS}
+        run |= {"steps": usual}
     else:
-        run |= {"epochs": math.ceil(USUAL_STEPS / per_epoch)}
+        run |= {"epochs": math.ceil(usual / per_epoch)}
     _set_length(run, words)
     length = run["steps"] if "steps" in run else run["epochs"]
     total = length if "steps" in run else length * per_epoch
     run |= {"evaluate_every": max(1, length // EVALUATIONS), "ema_decay": 0.998 if total >= 1000 else 0.98}
+    as_the_start = start.preprocess is not None and not scenes and words.scale is None
     return {
         "model": model,
         "data": data,
-        "preprocess": _sides(scale),
+        "preprocess": {} if as_the_start else _sides(scale),
         "augmentation": augmentation,
-        "loss": {"class_weight": 2.0, "match_class": 2.0},
+        "loss": {} if start.weights and not small else {"class_weight": 2.0, "match_class": 2.0},
         "optimizer": _rates(small=small, fresh=not start.weights) | {"batch_size": batch},
         "schedule": {"kind": "cosine", "warmup_steps": min(200, max(1, total // 10)), "floor": 0.02},
         "run": run,
@@ -134,36 +141,69 @@ class _Start:
 
     Args:
         model: the ``[model]`` of its recipe.
+        config: the architecture.
         weights: whether it begins from given weights.
-        dim: embedding size.
-        queries: number of queries.
-        scale: shorter side of the pictures that the weights were trained on; None without weights.
+        preprocess: how the model that it begins from sees pictures; None without one.
     """
 
     model: Mapping[str, Any]
+    config: DetrConfig
     weights: bool
-    dim: int
-    queries: int
-    scale: int | None = None
+    preprocess: Preprocess | None = None
+
+    @property
+    def scale(self) -> int | None:
+        """Shorter side of the pictures of the model that it begins from."""
+        if self.preprocess is None:
+            return None
+        return min(self.preprocess.size_hw) if self.preprocess.size_hw else self.preprocess.shortest
 
 
 def _start(words: TrainWords) -> _Start:
-    name = words.model or USUAL_MODEL
-    if is_path(name):
-        # The file's own sizes, whatever it is called.
-        weights, loaded = find_weights(name), open_model(name)
-        config = {key: value for key, value in asdict(loaded.config).items() if key != "num_classes"}
-        model = {"name": USUAL_MODEL, "weights": str(words.weights or weights)} | config
-        return _Start(model, True, loaded.config.dim, loaded.config.num_queries, loaded.preprocess.shortest)
-    known = entry(name)
-    given = words.weights or known.weights
-    if given is not None:
-        scale = known.preprocess.shortest if words.weights is None else None
-        model = {"name": name, "weights": str(given)}
-        return _Start(model, True, known.config.dim, known.config.num_queries, scale)
-    # Frozen statistics of 0 and 1 normalise nothing: from scratch, the norms learn too.
-    model = {"name": name, "frozen_norm": False, "supervise_encoder": True}
-    return _Start(model, False, known.config.dim, known.config.num_queries)
+    chosen: Table = {}
+    _set_model(chosen, words)
+    name, weights = chosen.get("name"), chosen.get("weights")
+    if words.scratch and words.model is not None and is_path(words.model):
+        # A file's architecture has no name in the catalog: its numbers are written out.
+        config = open_model(words.model).config
+        numbers = {key: value for key, value in asdict(config).items() if key != "num_classes" and value is not None}
+        return _Start({"name": USUAL_MODEL} | numbers, config, weights=False)
+    if weights is None:
+        # Frozen statistics of 0 and 1 normalise nothing: from scratch, the norms learn too.
+        name = name or USUAL_MODEL
+        config = replace(entry(name).config, frozen_norm=False, supervise_encoder=True)
+        return _Start({"name": name, "frozen_norm": False, "supervise_encoder": True}, config, weights=False)
+    start = open_model(weights)
+    return _Start(chosen, entry(name).config if name else start.config, weights=True, preprocess=start.preprocess)
+
+
+def _set_model(model: Table, words: TrainWords) -> None:
+    """Change a ``[model]``: a name that has weights is a model to start from, any other is an architecture.
+
+    Raises:
+        UserError: words that contradict each other, or no such name.
+    """
+    name, weights = words.model, words.weights
+    if words.scratch and (name is None or weights is not None):
+        raise UserError("--scratch takes a model's architecture alone", mend="name it with --model, without --weights")
+    if name is not None and not words.scratch and has_weights(name):
+        if weights is not None:
+            raise UserError(
+                "both --model and --weights name a model to start from", mend="give one, or an architecture by --model"
+            )
+        name, weights = None, name
+        model.pop("name", None)
+    if name is not None:
+        model["name"] = name
+    if words.scratch:
+        model.pop("weights", None)
+    if weights is not None:
+        model["weights"] = weights
+
+
+def _listed(text: str) -> list[str]:
+    """The words between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _rates(*, small: bool, fresh: bool) -> Table:
@@ -186,7 +226,7 @@ def _set_length(run: Table, words: TrainWords) -> None:
 
 
 def _sides(scale: int) -> Table:
-    return {"shortest": scale, "longest": round(scale * 1333 / 800)}
+    return {"resize": "shortest", "shortest": scale, "longest": round(scale * 1333 / 800)}
 
 
 def _section(tables: Table, name: str) -> Table:

@@ -33,6 +33,8 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
         _ = held_out and check_source(recipe, held_out)
         if held_out is None:
             tell("no split to measure on: no scores, and the last weights count as the best")
+        if recipe.model.weights and not resume:
+            tell(_plan(recipe))
     result = train(
         recipe,
         folder,
@@ -63,8 +65,9 @@ def read_recipe(recipe_file: Path | None, words: TrainWords, out: Path | None, *
     if words.data is None:
         raise UserError("what to train on is not said", mend="give a recipe (such as recipes/*.toml) or --data DIR")
     tables = tables_for_data(words)
-    # The model is settled: it may be a file, which a recipe's name cannot be.
-    settled = TrainWords(**vars(words) | {"model": None, "weights": None, "scale": None, "epochs": None, "steps": None})
+    # These are settled.
+    said = ("model", "weights", "scale", "epochs", "steps")
+    settled = TrainWords(**vars(words) | dict.fromkeys(said) | {"scratch": False})
     recipe = recipe_from_tables(with_words(tables, settled), where="the command line")
     return recipe, BUILT_IN_DATA if words.data == BUILT_IN_DATA else Path(words.data).resolve().stem
 
@@ -90,6 +93,20 @@ def sampler(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module, Path, 
         write_picture(folder / f"step-{step:06d}.png", cells, heading=f"step {step}: found with a score of 0.5 and up")
 
     return draw
+
+
+def _plan(recipe: Recipe) -> str:
+    """What a fine-tuning will do, in a line."""
+    settings, optimizer = recipe.preprocess, recipe.optimizer
+    length = f"{recipe.run.steps} steps" if recipe.run.steps else f"{recipe.run.epochs} epochs"
+    sides = f"{settings.shortest} to {settings.longest}"
+    if settings.resize != "shortest":
+        sides = "as they are" if settings.size_hw is None else f"{settings.resize} {settings.size_hw}"
+    backbone = optimizer.rate / 10 if optimizer.backbone_rate is None else optimizer.backbone_rate
+    return (
+        f"fine-tunes {recipe.model.weights} for {length} of {optimizer.batch_size} pictures, sides {sides} pixels, "
+        f"rate {optimizer.rate:g}, backbone {backbone:g}"
+    )
 
 
 def _say_what_came_out(recipe: Recipe, result: TrainingResult) -> None:

@@ -71,6 +71,15 @@ def is_path(name_or_path: str | Path) -> bool:
     return looks or Path(name_or_path).exists()
 
 
+def has_weights(name_or_path: str | Path) -> bool:
+    """Whether this means a model with weights rather than an architecture alone.
+
+    Raises:
+        UserError: there is no such name.
+    """
+    return is_path(name_or_path) or entry(str(name_or_path)).weights is not None
+
+
 def _nearby(path: Path) -> str:
     folder = path.parent
     names = sorted(file.name for file in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []

@@ -116,7 +116,7 @@ def test_scenes_by_name():
     assert recipe.augmentation.scales == ()
 
 
-def test_a_model_file_is_gone_on_from_with_its_own_sizes(data: Path, tmp_path: Path):
+def write_model(path: Path, **changes) -> str:
     config = DetrConfig(
         backbone="resnet10",
         backbone_width=8,
@@ -129,13 +129,64 @@ def test_a_model_file_is_gone_on_from_with_its_own_sizes(data: Path, tmp_path: P
         num_classes=2,
         frozen_norm=False,
     )
-    card = detr_card(config, names=("a", "b"), category_ids=(1, 2), preprocess=Preprocess(shortest=96, longest=160))
-    save_model(tmp_path / "mine.safetensors", build_detr(config), card)
-    recipe = recipe_for(data=str(data), model=str(tmp_path / "mine.safetensors"))
-    assert recipe.model.weights == str(tmp_path / "mine.safetensors")
+    preprocess = Preprocess(shortest=96, longest=110, mean=(0.5, 0.5, 0.5), **changes)
+    card = detr_card(config, names=("a", "b"), category_ids=(1, 2), preprocess=preprocess)
+    save_model(path, build_detr(config), card)
+    return str(path)
+
+
+def test_a_model_file_is_gone_on_from_with_its_own_sizes(data: Path, tmp_path: Path):
+    file = write_model(tmp_path / "mine.safetensors")
+    for words in ({"model": file}, {"weights": file}):
+        recipe = recipe_for(data=str(data), **words)
+        assert (recipe.model.weights, recipe.model.name) == (file, "")
+        assert (recipe.model.config.dim, recipe.model.config.num_queries) == (16, 6)
+        assert recipe.preprocess == Preprocess(shortest=96, longest=110, mean=(0.5, 0.5, 0.5))
+        assert (max(recipe.augmentation.scales), recipe.augmentation.longest) == (96, 110)
+        assert recipe.optimizer.backbone_rate == recipe.optimizer.rate / 10
+    recipe = recipe_for(data=str(data), model=file, scale=64)
+    assert recipe.preprocess == Preprocess(shortest=64, longest=107, mean=(0.5, 0.5, 0.5))
+    assert recipe.augmentation.longest == 107
+
+
+def test_pictures_of_one_size_give_the_scale(data: Path, tmp_path: Path):
+    file = write_model(tmp_path / "mine.safetensors", resize="exact", size_hw=(80, 64))
+    recipe = recipe_for(data=str(data), model=file)
+    assert recipe.preprocess.size_hw == (80, 64)
+    assert max(recipe.augmentation.scales) == 64
+    assert recipe_for(data=str(data), model=file, scale=48).preprocess.resize == "shortest"
+
+
+def test_a_name_with_weights_is_fine_tuned_and_from_scratch_is_an_architecture(data: Path, tmp_path: Path):
+    recipe = recipe_for(data=str(data), model="detr-scenes", freeze="backbone, encoder")
+    assert (recipe.model.weights, recipe.model.name) == ("detr-scenes", "")
+    assert recipe.model.freeze == ("backbone", "encoder")
+    assert recipe.preprocess.shortest == 128
+    recipe = recipe_for(data=str(data), model="detr-scenes", scratch=True)
+    assert (recipe.model.weights, recipe.model.name) == ("", "detr-scenes")
+    assert recipe.preprocess.shortest == 256
+    recipe = recipe_for(data=str(data), model=write_model(tmp_path / "mine.safetensors"), scratch=True)
+    assert recipe.model.weights == ""
     assert (recipe.model.config.dim, recipe.model.config.num_queries) == (16, 6)
-    assert recipe.preprocess.shortest == 96
-    assert recipe.optimizer.backbone_rate == recipe.optimizer.rate / 10
+
+
+def test_a_crowded_start_gets_more_queries(tmp_path: Path):
+    write_split(tmp_path / "full", "train", 2, objects=40)
+    recipe = recipe_for(data=str(tmp_path / "full"), model="detr-scenes")
+    assert (recipe.model.weights, recipe.model.config.num_queries) == ("detr-scenes", 60)
+
+
+def test_a_model_with_weights_replaces_the_start_of_a_recipe():
+    def tables(**words):
+        given = {"name": "detr-small", "num_queries": 40, "weights": "old.safetensors"}
+        return with_words({"model": given}, TrainWords(**words))["model"]
+
+    assert tables(model="detr-scenes") == {"num_queries": 40, "weights": "detr-scenes"}
+    assert tables(model="mine.safetensors") == {"num_queries": 40, "weights": "mine.safetensors"}
+    assert tables(model="detr-r18") == {"name": "detr-r18", "num_queries": 40, "weights": "old.safetensors"}
+    assert tables(model="detr-scenes", scratch=True) == {"name": "detr-scenes", "num_queries": 40}
+    assert tables(weights="new.safetensors")["weights"] == "new.safetensors"
+    assert tables(freeze="backbone")["freeze"] == ["backbone"]
 
 
 def test_the_resolved_recipe_reads_back_as_itself(data: Path):
@@ -155,6 +206,8 @@ def test_the_resolved_recipe_reads_back_as_itself(data: Path):
         ({"device": "gpu"}, "run.device"),
         ({"model": "detr-r5"}, "did you mean"),
         ({"format": "vic"}, "there is no format"),
+        ({"model": "detr-scenes", "weights": "x.safetensors"}, "both --model and --weights"),
+        ({"scratch": True}, "--scratch takes"),
         ({"overrides": ("steps=3",)}, "--set steps=3"),
         ({"overrides": ("run.step=3",)}, "did you mean 'steps'"),
     ],
@@ -164,8 +217,6 @@ def test_words_that_make_no_recipe(words: dict, said: str, data: Path):
         recipe_for(data=str(data), **words)
 
 
-def test_a_recipe_takes_a_file_as_weights_only(data: Path):
-    with pytest.raises(UserError, match="--weights"):
-        with_words({}, TrainWords(model="mine.safetensors"))
+def test_data_have_to_be_named():
     with pytest.raises(ValueError, match="no data"):
         tables_for_data(TrainWords())
