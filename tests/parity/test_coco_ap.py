@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from sleuth.evaluation.coco import evaluate_files, evaluate_predictions
-from sleuth.evaluation.columns import GroundTruth, Predictions
+from sleuth.evaluation.columns import GroundTruth, Predictions, mask_column
+from sleuth.geometry.rle import PackedMasks
 
 SIZES = {"": (0, 1e10), "s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, 1e10)}
 IOUS = [round(0.5 + 0.05 * step, 2) for step in range(10)]
@@ -20,6 +22,9 @@ def test_the_published_reference(shared_data):
 
 
 def iou_of(found, there, crowd):
+    if isinstance(found, np.ndarray) and found.ndim == 2:
+        shared = (found & there).sum()
+        return shared / max(found.sum() + (0 if crowd else there.sum() - shared), 1)
     wide = min(found[0] + found[2], there[0] + there[2]) - max(found[0], there[0])
     high = min(found[1] + found[3], there[1] + there[3]) - max(found[1], there[1])
     shared = max(wide, 0) * max(high, 0)
@@ -42,7 +47,7 @@ def match_picture(found, there, least, low, high):
             overlap = iou_of(guess["box"], item["box"], item["crowd"])
             if overlap >= best_iou:
                 best, best_iou = index, overlap
-        area = guess["box"][2] * guess["box"][3]
+        area = guess["box"].sum() if guess["box"].ndim == 2 else guess["box"][2] * guess["box"][3]
         if best is None:
             rows.append((guess["score"], False, not low <= area <= high))
         else:
@@ -51,8 +56,10 @@ def match_picture(found, there, least, low, high):
     return rows, sum(not item["skip"] for item in objects)
 
 
-def plain_scores(truth, predictions):
-    """AP and AR by the definition, number by number."""
+def plain_scores(truth, predictions, there_px=None, found_px=None):
+    """AP and AR by the definition, number by number; of boxes, or of masks where their pixels are given."""
+    there_px = truth.boxes_xywh_px if there_px is None else there_px
+    found_px = predictions.boxes_xywh_px if found_px is None else found_px
     answer = {}
     for size, (low, high) in SIZES.items():
         ap, ar = {}, {}
@@ -63,14 +70,14 @@ def plain_scores(truth, predictions):
                     there = [
                         {"box": box, "crowd": bool(crowd), "area": area}
                         for box, crowd, area, at, of in zip(
-                            truth.boxes_xywh_px, truth.crowd, truth.areas, truth.pictures, truth.labels, strict=True
+                            there_px, truth.crowd, truth.areas, truth.pictures, truth.labels, strict=True
                         )
                         if at == picture and of == label
                     ]
                     found = [
                         {"box": box, "score": score}
                         for box, score, at, of in zip(
-                            predictions.boxes_xywh_px,
+                            found_px,
                             predictions.scores,
                             predictions.pictures,
                             predictions.labels,
@@ -122,4 +129,51 @@ def test_the_definition_in_plain_python(seed):
     )
     scores = evaluate_predictions(truth, predictions)
     expected = plain_scores(truth, predictions)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_definition_in_plain_python_for_masks(seed):
+    """Blots of any shape: areas and overlaps are those of pixels, whatever the boxes say."""
+    rng = np.random.default_rng(seed)
+    pictures, objects, guesses, side = 4, 24, 70, 128
+    rows, columns = np.mgrid[:side, :side]
+
+    def blots(count):
+        y, x = rng.uniform(0, side, (2, count, 1, 1))
+        high, wide = rng.choice([10.0, 30.0, 70.0], (2, count, 1, 1)) * rng.uniform(0.6, 1.2, (2, count, 1, 1))
+        return ((rows - y) / high) ** 2 + ((columns - x) / wide) ** 2 < 1
+
+    there = blots(objects)
+    near = rng.integers(0, objects, guesses)
+    shift = rng.integers(-3, 4, (guesses, 2))
+    found = np.stack([np.roll(there[n], by, axis=(0, 1)) for n, by in zip(near, shift, strict=True)])
+    stray = rng.random(guesses) < 0.2
+    found[stray] = blots(stray.sum())
+
+    def packed(masks):
+        return mask_column(PackedMasks.pack(torch.from_numpy(masks)).counts)
+
+    truth = GroundTruth(
+        image_ids=tuple(range(pictures)),
+        category_ids=(4, 2, 9),
+        names=("a", "b", "c"),
+        pictures=rng.integers(0, pictures, objects),
+        labels=rng.integers(0, 3, objects),
+        boxes_xywh_px=np.ones((objects, 4)),
+        areas=there.sum((1, 2)).astype(np.float64),
+        crowd=rng.random(objects) < 0.15,
+        masks=packed(there),
+        sizes_hw=((side, side),) * pictures,
+    )
+    predictions = Predictions(
+        pictures=np.where(stray, rng.integers(0, pictures, guesses), truth.pictures[near]),
+        labels=np.where(stray, rng.integers(0, 3, guesses), truth.labels[near]),
+        boxes_xywh_px=np.ones((guesses, 4)),
+        scores=rng.random(guesses),
+        masks=packed(found),
+    )
+    scores = evaluate_predictions(truth, predictions, kind="masks")
+    expected = plain_scores(truth, predictions, there, found)
+    assert 0.2 < expected["AP"] < 0.95
     assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-9)

@@ -1,32 +1,48 @@
-"""The twelve COCO numbers, and AP per class, through faster-coco-eval (the official algorithm in C++)."""
+"""The twelve COCO numbers of boxes or masks, and AP per class, by faster-coco-eval (the official algorithm in C++)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from faster_coco_eval import COCO
+from faster_coco_eval.core import mask as coco_mask
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 from jaxtyping import Float64
 
+from sleuth.errors import UserError
 from sleuth.evaluation.columns import GroundTruth, Predictions
-from sleuth.evaluation.result_files import read_ground_truth, read_predictions
+from sleuth.evaluation.result_files import read_files
 
-NUMBERS: Mapping[str, str] = {
-    "AP": "mean over IoU 0.50 to 0.95",
-    "AP50": "at IoU 0.50",
-    "AP75": "at IoU 0.75",
-    "APs": "small objects, area below 32 x 32 px",
-    "APm": "medium objects, between the two",
-    "APl": "large objects, area above 96 x 96 px",
-    "AR1": "recall with 1 prediction a picture",
-    "AR10": "recall with 10 predictions a picture",
-    "AR100": "recall with 100 predictions a picture",
-    "ARs": "recall of small objects",
-    "ARm": "recall of medium objects",
-    "ARl": "recall of large objects",
-}
-"""The twelve numbers in COCO's order, each with what it means."""
+Kind = Literal["boxes", "masks"]
+"""What overlaps: boxes, or masks pixel by pixel."""
+
+MAX_DETECTIONS = 100
+"""Predictions that are looked at for each picture and class, the best first, as COCO has it."""
+
+
+def numbers_of(max_detections: int = MAX_DETECTIONS) -> Mapping[str, str]:
+    """The twelve numbers in COCO's order, each with what it means.
+
+    >>> list(numbers_of(300))[:9]
+    ['AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR300']
+    """
+    return {
+        "AP": "mean over IoU 0.50 to 0.95",
+        "AP50": "at IoU 0.50",
+        "AP75": "at IoU 0.75",
+        "APs": "small objects, area below 32 x 32 px",
+        "APm": "medium objects, between the two",
+        "APl": "large objects, area above 96 x 96 px",
+        "AR1": "recall with 1 prediction a picture",
+        "AR10": "recall with 10 predictions a picture",
+        f"AR{max_detections}": f"recall with {max_detections} predictions a picture",
+        "ARs": "recall of small objects",
+        "ARm": "recall of medium objects",
+        "ARl": "recall of large objects",
+    }
+
 
 RECALL = np.linspace(0.0, 1.0, 101)
 """The recalls at which COCO reads the precision."""
@@ -47,7 +63,7 @@ class ClassScores:
         ap: mean over IoU 0.50 to 0.95.
         ap50: at IoU 0.50.
         ap75: at IoU 0.75.
-        ar100: recall with 100 predictions a picture, mean over IoU 0.50 to 0.95.
+        ar: recall with as many predictions a picture as are looked at, mean over IoU 0.50 to 0.95.
     """
 
     name: str
@@ -57,7 +73,7 @@ class ClassScores:
     ap: float | None
     ap50: float | None
     ap75: float | None
-    ar100: float | None
+    ar: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +84,20 @@ class CocoScores:
     a data set without small objects has no APs. Without any prediction the numbers are 0.
 
     Args:
-        numbers: by name, in the order of `NUMBERS`.
+        numbers: by name, in the order of `numbers_of`.
         per_class: in the order of the labels.
         precision: at the recalls of `RECALL`, for each IoU of `IOUS` and class; NaN for a class without objects.
         threshold: the score at which that recall is reached; 0 where it never is, NaN for a class without objects.
+        kind: what overlaps.
+        max_detections: predictions looked at for each picture and class, the best first.
     """
 
     numbers: Mapping[str, float | None]
     per_class: tuple[ClassScores, ...]
     precision: Float64[np.ndarray, "ious recalls classes"]
     threshold: Float64[np.ndarray, "ious recalls classes"]
+    kind: Kind = "boxes"
+    max_detections: int = MAX_DETECTIONS
 
     def __getitem__(self, name: str) -> float | None:
         """One of the twelve by its name, such as ``AP50``."""
@@ -89,30 +109,48 @@ class CocoScores:
         return {name: value for name, value in self.numbers.items() if value is not None}
 
 
-def evaluate_files(ground_truth: Path, predictions: Path) -> CocoScores:
+def evaluate_files(
+    ground_truth: Path, predictions: Path, *, kind: Kind = "boxes", max_detections: int = MAX_DETECTIONS
+) -> CocoScores:
     """The COCO numbers of a result file, as the official tool computes them.
 
     Args:
         ground_truth: COCO annotations: a JSON object with images, annotations and categories.
-        predictions: COCO results: a JSON list of image_id, category_id, bbox and score; or an object whose
-            "annotations" are such a list.
+        predictions: COCO results: a JSON list of image_id, category_id, score and bbox or segmentation; or an object
+            whose "annotations" are such a list.
+        kind: what overlaps: boxes or masks.
+        max_detections: predictions looked at for each picture and class.
 
     Raises:
         UserError: a file that cannot be read or does not fit; the message names the entry.
     """
-    truth = read_ground_truth(ground_truth)
-    return evaluate_predictions(truth, read_predictions(predictions, truth))
+    truth, found = read_files(ground_truth, predictions)
+    if kind == "masks" and (truth.masks is None or found.masks is None):
+        lacking = predictions if found.masks is None else ground_truth
+        raise UserError("there are no masks", where=lacking, mend='give each entry its "segmentation"')
+    return evaluate_predictions(truth, found, kind=kind, max_detections=max_detections)
 
 
-def evaluate_predictions(truth: GroundTruth, predictions: Predictions) -> CocoScores:
+def evaluate_predictions(
+    truth: GroundTruth, predictions: Predictions, *, kind: Kind = "boxes", max_detections: int = MAX_DETECTIONS
+) -> CocoScores:
     """The COCO numbers of predictions in memory. Predictions that are not finite count as not made.
 
-    At most 100 predictions a picture and class are looked at, the best first, as COCO has it.
+    Args:
+        truth: the objects; their areas decide between small, medium and large, whatever overlaps.
+        predictions: what was found. Of boxes the box's area decides, of masks the mask's.
+        kind: what overlaps; both sides need masks for masks.
+        max_detections: predictions looked at for each picture and class, the best first; COCO has 100.
+
+    Raises:
+        UserError: fewer than 10 predictions are to be looked at.
 
     Source: Lin et al. 2014; https://cocodataset.org/#detection-eval.
     """
+    if max_detections < 10:
+        raise UserError(f"{max_detections} detections a picture are too few", mend="choose 10 or more")
     predictions = predictions.finite()
-    precision, recall, threshold = _accumulate(truth, predictions)
+    precision, recall, threshold = _accumulate(truth, predictions, kind, max_detections)
     numbers = (
         _mean(precision[..., 0, 2]),
         _mean(precision[0, ..., 0, 2]),
@@ -132,20 +170,24 @@ def evaluate_predictions(truth: GroundTruth, predictions: Predictions) -> CocoSc
             ap=_mean(precision[:, :, label, 0, 2]),
             ap50=_mean(precision[0, :, label, 0, 2]),
             ap75=_mean(precision[5, :, label, 0, 2]),
-            ar100=_mean(recall[:, label, 0, 2]),
+            ar=_mean(recall[:, label, 0, 2]),
         )
         for label, name in enumerate(truth.names)
     )
     curves, at = precision[..., 0, 2], threshold[..., 0, 2]
     return CocoScores(
-        numbers=dict(zip(NUMBERS, numbers, strict=True)),
+        numbers=dict(zip(numbers_of(max_detections), numbers, strict=True)),
         per_class=per_class,
         precision=np.where(curves < 0, np.nan, curves),
         threshold=np.where(curves < 0, np.nan, at),
+        kind=kind,
+        max_detections=max_detections,
     )
 
 
-def _accumulate(truth: GroundTruth, predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _accumulate(
+    truth: GroundTruth, predictions: Predictions, kind: Kind, max_detections: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision and score [iou, recall, class, size, most] and recall [iou, class, size, most]; -1 for no objects."""
     classes = len(truth.names)
     if not classes or not truth.image_ids:
@@ -154,50 +196,52 @@ def _accumulate(truth: GroundTruth, predictions: Predictions) -> tuple[np.ndarra
     # Ids from 1 on: an annotation of id 0 would be taken for "no match". Pictures are numbered in the order of their
     # own ids, which decides between predictions of equal score.
     numbers = np.argsort(np.argsort(truth.image_ids, kind="stable"), kind="stable") + 1
-    images = [{"id": number} for number in range(1, len(numbers) + 1)]
-    categories = [{"id": label + 1, "name": name} for label, name in enumerate(truth.names)]
-    objects = [
-        {"id": row + 1, "image_id": number, "category_id": label + 1, "bbox": box, "area": area, "iscrowd": crowd}
-        for row, (number, label, box, area, crowd) in enumerate(
-            zip(
-                numbers[truth.pictures].tolist(),
-                truth.labels.tolist(),
-                truth.boxes_xywh_px.tolist(),
-                truth.areas.tolist(),
-                truth.crowd.astype(int).tolist(),
-                strict=True,
-            )
-        )
+    sizes: Sequence[tuple[int, int]] = truth.sizes_hw or [(0, 0)] * len(numbers)
+    images = [
+        {"id": number, "height": height, "width": width}
+        for number, (height, width) in zip(numbers.tolist(), sizes, strict=True)
     ]
-    found = [
-        {
-            "id": row + 1,
-            "image_id": number,
-            "category_id": label + 1,
-            "bbox": box,
-            "area": box[2] * box[3],
-            "iscrowd": 0,
-            "score": score,
-        }
-        for row, (number, label, box, score) in enumerate(
-            zip(
-                numbers[predictions.pictures].tolist(),
-                predictions.labels.tolist(),
-                predictions.boxes_xywh_px.tolist(),
-                predictions.scores.tolist(),
-                strict=True,
-            )
-        )
-    ]
+    content = {
+        "images": sorted(images, key=lambda image: image["id"]),
+        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(truth.names)],
+    }
+    objects, found = _entries(truth, numbers), _entries(predictions, numbers)
+    for entry, area, crowd in zip(objects, truth.areas.tolist(), truth.crowd.tolist(), strict=True):
+        entry |= {"area": area, "iscrowd": int(crowd)}
+    for entry, score in zip(found, predictions.scores.tolist(), strict=True):
+        entry |= {"area": entry["bbox"][2] * entry["bbox"][3], "iscrowd": 0, "score": score}
+    if kind == "masks":
+        _add_masks(objects, truth, truth.sizes_hw)
+        _add_masks(found, predictions, truth.sizes_hw)
+        for entry in found:
+            entry["area"] = float(coco_mask.area(entry["segmentation"]))
     run = COCOeval_faster(
-        COCO({"images": images, "categories": categories, "annotations": objects}, print_function=_silence),
-        COCO({"images": images, "categories": categories, "annotations": found}, print_function=_silence),
-        iouType="bbox",
+        COCO(content | {"annotations": objects}, print_function=_silence),
+        COCO(content | {"annotations": found}, print_function=_silence),
+        iouType="bbox" if kind == "boxes" else "segm",
         print_function=_silence,
     )
+    run.params.maxDets = [1, 10, max_detections]
     run.evaluate()
     run.accumulate()
     return tuple(np.asarray(run.eval[key], dtype=np.float64) for key in ("precision", "recall", "scores"))  # type: ignore[return-value]
+
+
+def _entries(rows: GroundTruth | Predictions, numbers: np.ndarray) -> list[dict[str, Any]]:
+    """What objects and predictions have in common, as COCO's annotations."""
+    columns = (numbers[rows.pictures].tolist(), rows.labels.tolist(), rows.boxes_xywh_px.tolist())
+    return [
+        {"id": row, "image_id": number, "category_id": label + 1, "bbox": box}
+        for row, (number, label, box) in enumerate(zip(*columns, strict=True), start=1)
+    ]
+
+
+def _add_masks(
+    entries: list[dict[str, Any]], rows: GroundTruth | Predictions, sizes_hw: Sequence[tuple[int, int]]
+) -> None:
+    assert rows.masks is not None
+    for entry, picture, counts in zip(entries, rows.pictures.tolist(), rows.masks, strict=True):
+        entry["segmentation"] = {"size": list(sizes_hw[picture]), "counts": counts}
 
 
 def _mean(values: np.ndarray) -> float | None:

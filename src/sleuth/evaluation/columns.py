@@ -4,11 +4,11 @@ Boxes keep COCO's own form, ``boxes_xywh_px`` (left, top, width, height), so tha
 the evaluation unchanged; a detour through corners would round it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, Shaped
 
 
 def _no_floats() -> np.ndarray:
@@ -40,6 +40,8 @@ class GroundTruth:
         boxes_xywh_px: left, top, width, height in pixels of the original picture.
         areas: area in square pixels that decides between small, medium and large: of the mask where there is one.
         crowd: True for a region of many objects: neither asked for nor held against a prediction inside it.
+        masks: COCO's compressed run lengths of each object, bytes; None where only boxes are known.
+        sizes_hw: height and width of each picture in pixels; empty where there are no masks.
     """
 
     image_ids: tuple[int, ...]
@@ -50,6 +52,8 @@ class GroundTruth:
     boxes_xywh_px: Float64[np.ndarray, "objects 4"] = field(default_factory=_no_boxes)
     areas: Float64[np.ndarray, " objects"] = field(default_factory=_no_floats)
     crowd: Bool[np.ndarray, " objects"] = field(default_factory=_no_flags)
+    masks: Shaped[np.ndarray, " objects"] | None = None
+    sizes_hw: tuple[tuple[int, int], ...] = ()
 
     @property
     def num_objects(self) -> int:
@@ -70,12 +74,14 @@ class Predictions:
         labels: class of each prediction, 0 to classes - 1.
         boxes_xywh_px: left, top, width, height in pixels of the original picture.
         scores: the higher the surer; finite.
+        masks: COCO's compressed run lengths of each prediction, bytes, at the size of its picture; or None.
     """
 
     pictures: Int64[np.ndarray, " predictions"] = field(default_factory=_no_ints)
     labels: Int64[np.ndarray, " predictions"] = field(default_factory=_no_ints)
     boxes_xywh_px: Float64[np.ndarray, "predictions 4"] = field(default_factory=_no_boxes)
     scores: Float64[np.ndarray, " predictions"] = field(default_factory=_no_floats)
+    masks: Shaped[np.ndarray, " predictions"] | None = None
 
     def __len__(self) -> int:
         """Number of predictions."""
@@ -89,6 +95,7 @@ class Predictions:
             labels=self.labels[rows],
             boxes_xywh_px=self.boxes_xywh_px[rows],
             scores=self.scores[rows],
+            masks=None if self.masks is None else self.masks[rows],
         )
 
     def finite(self) -> "Predictions":
@@ -103,8 +110,16 @@ def rows_per_picture(pictures: Int64[np.ndarray, " rows"], num_pictures: int) ->
     return np.split(order, ends[:-1]) if num_pictures else []
 
 
+def mask_column(masks: Iterable[bytes]) -> Shaped[np.ndarray, " rows"]:
+    """Run lengths as a column, which NumPy would otherwise take for text of one length."""
+    counts = list(masks)
+    column = np.empty(len(counts), dtype=object)
+    column[:] = counts
+    return column
+
+
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions one after the other."""
+    """Predictions one after the other; they have masks if each part has."""
     if not parts:
         return Predictions()
     return Predictions(
@@ -112,4 +127,5 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
         labels=np.concatenate([part.labels for part in parts]),
         boxes_xywh_px=np.concatenate([part.boxes_xywh_px for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
+        masks=np.concatenate([part.masks for part in parts]) if all(part.masks is not None for part in parts) else None,
     )

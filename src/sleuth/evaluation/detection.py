@@ -1,8 +1,6 @@
-"""Run a detector over a data set and measure it: scores, curves, confusion and, if asked, every decoder layer."""
+"""Run a model over a data set and measure it: boxes, masks, segments, confusion and, if asked, every layer."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,24 +10,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from sleuth.data.samples import Sample, SampleSource
+from sleuth.data.samples import SampleSource
 from sleuth.data.source import PictureSource
 from sleuth.errors import UserError
-from sleuth.evaluation.coco import CocoScores, evaluate_predictions
+from sleuth.evaluation.answers import ask, collect, count_panoptic
+from sleuth.evaluation.coco import MAX_DETECTIONS, CocoScores, evaluate_predictions
 from sleuth.evaluation.columns import GroundTruth, Predictions, concatenate
 from sleuth.evaluation.confusion import ConfusionMatrix, confusion_matrix
 from sleuth.evaluation.curves import PrecisionRecall, precision_recall
 from sleuth.evaluation.layers import LayerStudy, study_layers
-from sleuth.evaluation.result_files import read_ground_truth, read_predictions
-from sleuth.evaluation.truth import to_xywh, truth_of_data, truth_of_samples
-from sleuth.tasks.detection import Preprocess, decode_detections, preprocess_images
-from sleuth.types import ImageBatch, SetPrediction
-
-MOST_PER_PICTURE = 100
-"""Predictions kept for each picture, the best first, as COCO and DETR have it."""
-
-_LOADERS = 2
-_NO_PICTURE = torch.zeros(3, 0, 0, dtype=torch.uint8)
+from sleuth.evaluation.panoptic import PanopticCounts, PanopticScores, quality_of
+from sleuth.evaluation.pictures import Picture, batches
+from sleuth.evaluation.result_files import read_files
+from sleuth.evaluation.truth import truth_of_data, truth_of_samples
+from sleuth.tasks.preprocess import Preprocess
+from sleuth.types import SetPrediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +34,13 @@ class DetectionEvaluation:
     Args:
         truth: the objects.
         predictions: what was found, with the labels of ``truth``; not finite ones are left out.
-        scores: the twelve COCO numbers and AP per class.
+        scores: the twelve COCO numbers of boxes, and AP per class.
         confusion: at IoU 0.5 and one score threshold.
         layers: the study of the decoder layers, if it was asked for.
         not_finite: predictions left out because a box or score was not a number.
         unknown_class: predictions left out because the data does not have the model's class.
+        masks: the twelve COCO numbers of masks, where both sides have masks.
+        panoptic: panoptic quality, where it was measured.
     """
 
     truth: GroundTruth
@@ -53,6 +50,21 @@ class DetectionEvaluation:
     layers: LayerStudy | None = None
     not_finite: int = 0
     unknown_class: int = 0
+    masks: CocoScores | None = None
+    panoptic: PanopticScores | None = None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Every number that could be measured, by name: AP, then ``mask AP`` and PQ where there are such.
+
+        Any of them may be what a training keeps its best weights by.
+        """
+        numbers = dict(self.scores.numbers)
+        if self.masks is not None:
+            numbers |= {f"mask {name}": value for name, value in self.masks.numbers.items()}
+        if self.panoptic is not None:
+            numbers |= self.panoptic.numbers
+        return {name: value for name, value in numbers.items() if value is not None}
 
     def curves(self, iou: float = 0.5) -> PrecisionRecall:
         """Precision against recall at one overlap: 0.50, 0.55, ... 0.95."""
@@ -67,35 +79,53 @@ class DetectionEvaluation:
             "predictions": len(self.predictions),
             "predictions_not_finite": self.not_finite,
             "predictions_of_unknown_class": self.unknown_class,
+            "max_detections": self.scores.max_detections,
             "scores": dict(self.scores.numbers),
             "per_class": [asdict(entry) for entry in self.scores.per_class],
+            "masks": None if self.masks is None else _as_json(self.masks),
+            "panoptic": None if self.panoptic is None else self.panoptic.to_json(),
             "confusion": self.confusion.to_json(),
             "layers": None if self.layers is None else self.layers.to_json(),
         }
 
 
-def evaluate_result_files(ground_truth: Path, predictions: Path, *, threshold: float = 0.5) -> DetectionEvaluation:
-    """Measure a COCO result file of any detector.
+def _as_json(scores: CocoScores) -> dict[str, Any]:
+    return {"scores": dict(scores.numbers), "per_class": [asdict(entry) for entry in scores.per_class]}
+
+
+def evaluate_result_files(
+    ground_truth: Path, predictions: Path, *, threshold: float = 0.5, max_detections: int = MAX_DETECTIONS
+) -> DetectionEvaluation:
+    """Measure a COCO result file of any detector; masks as well, where both files have them.
 
     Args:
         ground_truth: COCO annotations.
         predictions: COCO results.
         threshold: least score of a prediction in the confusion matrix.
+        max_detections: predictions looked at for each picture and class, the best first.
 
     Raises:
         UserError: a file that cannot be read or does not fit; the message names the entry.
     """
-    truth = read_ground_truth(ground_truth)
-    return measure(truth, read_predictions(predictions, truth), threshold=threshold)
+    truth, found = read_files(ground_truth, predictions)
+    return measure(truth, found, threshold=threshold, max_detections=max_detections)
 
 
-def measure(truth: GroundTruth, predictions: Predictions, *, threshold: float = 0.5) -> DetectionEvaluation:
-    """Measure predictions in memory: scores, curves and confusion."""
+def measure(
+    truth: GroundTruth,
+    predictions: Predictions,
+    *,
+    threshold: float = 0.5,
+    max_detections: int = MAX_DETECTIONS,
+) -> DetectionEvaluation:
+    """Measure predictions in memory: scores of boxes and, if there are any, of masks; curves and confusion."""
     finite = predictions.finite()
+    masks = truth.masks is not None and finite.masks is not None
     return DetectionEvaluation(
         truth=truth,
         predictions=finite,
-        scores=evaluate_predictions(truth, finite),
+        scores=evaluate_predictions(truth, finite, max_detections=max_detections),
+        masks=evaluate_predictions(truth, finite, kind="masks", max_detections=max_detections) if masks else None,
         confusion=confusion_matrix(truth, finite, threshold=threshold),
         not_finite=len(predictions) - len(finite),
     )
@@ -109,85 +139,103 @@ def evaluate_model(
     device: torch.device | str = "cpu",
     batch_size: int = 4,
     layers: bool = False,
+    panoptic: bool | None = None,
     model_names: Sequence[str] | None = None,
     threshold: float = 0.5,
+    max_detections: int = MAX_DETECTIONS,
     progress: Callable[[int, int], None] | None = None,
 ) -> DetectionEvaluation:
-    """Run a detector over every picture of a source and measure what it finds.
+    """Run a model over every picture of a source and measure what it finds.
+
+    Masks are measured where the source serves masks and the model has a mask head.
 
     Args:
         model: takes an `ImageBatch`, gives a `SetPrediction`; its modes of training are as before afterwards.
         source: the pictures with their objects; crowds of a data set in files stay in the ground truth.
         preprocess: how pictures become the model's input.
         device: where the model runs; it is moved there.
-        batch_size: pictures at a time.
-        layers: measure every decoder layer as well, with and without suppression.
+        batch_size: pictures at a time; those of a batch have one shape, so that none is padded for another's sake.
+        layers: measure the boxes of every decoder layer as well, with and without suppression.
+        panoptic: measure panoptic quality; by default where masks are measured and the source has stuff.
         model_names: the model's classes, by label, where they are not the source's. Classes are then matched by name;
             predictions of a class that the source lacks are left out and counted.
         threshold: least score of a prediction in the confusion matrix.
+        max_detections: predictions kept of each picture, the best first.
         progress: called with the number of pictures done and of all.
 
     Raises:
-        UserError: the classes of the model do not fit those of the data, or a picture cannot be read.
+        UserError: the classes of the model do not fit those of the data, a picture cannot be read, or panoptic quality
+            is asked for without masks.
     """
     label_of = _match_classes(source, model_names)
-    seen: list[Sample] = []
-    answers: list[list[Predictions]] = []
+    is_thing = tuple(source.is_thing)
+    want_panoptic = not all(is_thing) if panoptic is None else panoptic
+    seen: list[Picture] = []
+    answers: list[tuple[Predictions, ...]] = []
+    counts, counted = PanopticCounts.none(len(is_thing)), 0
     asked = 0
     model = model.to(device)
-    with _evaluating(model), closing(_batches(source, preprocess, batch_size)) as batches:
-        for samples, images in batches:
-            prediction = _run(model, images, device)
+    with _evaluating(model), closing(batches(source, preprocess, batch_size, panoptic=want_panoptic)) as of_one_shape:
+        for pictures, images in of_one_shape:
+            said = ask(model, images, device)
+            prediction = said.at_hand
             _check_class_count(prediction, model_names or source.names)
-            asked += len(samples) * min(prediction.logits.shape[2], MOST_PER_PICTURE)
-            wanted = range(len(prediction.logits)) if layers else [-1]
-            answers.append([_collect(prediction, samples, layer, first=len(seen)) for layer in wanted])
-            seen += [replace(sample, image=_NO_PICTURE) for sample in samples]
+            asked += len(pictures) * min(prediction.logits.shape[2], max_detections)
+            masks = prediction.masks is not None and pictures[0].masks is not None
+            if panoptic and not masks:
+                _refuse_panoptic(prediction)
+            last = collect(said, pictures, layer=-1, most=max_detections, masks=masks)
+            earlier = [
+                collect(said, pictures, layer=layer, most=max_detections, masks=False)
+                for layer in range(len(prediction.logits) - 1 if layers else 0)
+            ]
+            answers += zip(*earlier, last, strict=True)
+            if masks and want_panoptic:
+                counts += count_panoptic(said, pictures, label_of=label_of, is_thing=is_thing)
+                counted += len(pictures)
+            seen += [replace(picture, panoptic=None) for picture in pictures]
             if progress is not None:
                 progress(len(seen), len(source))
-    truth = truth_of_data(source.data) if isinstance(source, PictureSource) else truth_of_samples(source, seen)
-    per_layer = [_relabel(concatenate(parts), label_of) for parts in zip(*answers, strict=True)] or [Predictions()]
-    made = sum(len(parts[-1]) for parts in answers)
+    order = np.argsort([picture.index for picture in seen])
+    truth = _truth(source, [seen[row] for row in order])
+    per_layer = [
+        _relabel(concatenate(parts), label_of) for parts in zip(*(answers[row] for row in order), strict=True)
+    ] or [Predictions()]
+    made = sum(len(each[-1]) for each in answers)
     return replace(
-        measure(truth, per_layer[-1], threshold=threshold),
+        measure(truth, per_layer[-1], threshold=threshold, max_detections=max_detections),
         layers=study_layers(truth, per_layer) if layers else None,
+        panoptic=_panoptic_scores(counts, source, counted) if counted else None,
         not_finite=asked - made,
         unknown_class=made - len(per_layer[-1]),
     )
 
 
-@torch.inference_mode()
-def _run(model: nn.Module, images: ImageBatch, device: torch.device | str) -> SetPrediction:
-    """What the model answers, in float32 on the CPU."""
-    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
-    images = images.to(device)
-    prediction: SetPrediction = model(replace(images, pixels=images.pixels.to(dtype)))
-    logits, boxes = prediction.logits.float().cpu(), prediction.boxes_cxcywh.float().cpu()
-    return replace(prediction, logits=logits, boxes_cxcywh=boxes)
+def _truth(source: SampleSource, pictures: Sequence[Picture]) -> GroundTruth:
+    masks = [picture.masks for picture in pictures if picture.masks is not None]
+    packed = masks if masks and len(masks) == len(pictures) else None
+    if isinstance(source, PictureSource):
+        return truth_of_data(source.data, packed)
+    return truth_of_samples(source, [picture.sample for picture in pictures], packed)
 
 
-def _batches(
-    source: SampleSource, preprocess: Preprocess, size: int
-) -> Generator[tuple[list[Sample], ImageBatch], None, None]:
-    """Batches in the order of the source, read and resized ahead by a few threads."""
-    if size < 1:
-        raise UserError(f"the batch size is {size}", mend="choose 1 or more")
+def _panoptic_scores(counts: PanopticCounts, source: SampleSource, pictures: int) -> PanopticScores:
+    return quality_of(
+        counts,
+        names=source.names,
+        category_ids=source.category_ids,
+        is_thing=source.is_thing,
+        pictures=pictures,
+    )
 
-    def load(start: int) -> tuple[list[Sample], ImageBatch]:
-        samples = [source.load(index) for index in range(start, min(start + size, len(source)))]
-        return samples, preprocess_images([sample.image for sample in samples], preprocess)
 
-    waiting: deque[Future[tuple[list[Sample], ImageBatch]]] = deque()
-    with ThreadPoolExecutor(_LOADERS) as pool:
-        try:
-            for start in range(0, len(source), size):
-                waiting.append(pool.submit(load, start))
-                if len(waiting) > _LOADERS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _refuse_panoptic(prediction: SetPrediction) -> None:
+    if prediction.masks is None:
+        raise UserError("the model has no masks, so there is no panoptic quality", mend="choose a model with masks")
+    raise UserError(
+        "the data was read without masks, so there is no panoptic quality",
+        mend="ask for them with --annotations panoptic or instances",
+    )
 
 
 @contextmanager
@@ -200,23 +248,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
-
-
-def _collect(prediction: SetPrediction, samples: Sequence[Sample], layer: int, first: int) -> Predictions:
-    """The best finite predictions of one layer for each picture, in pixels of the sample's picture.
-
-    The labels are the model's, and the rows of pictures count on from ``first``.
-    """
-    sizes_hw = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
-    found = decode_detections(prediction, sizes_hw, layer=layer)
-    counts = [min(len(each.scores), MOST_PER_PICTURE) for each in found]
-    boxes = torch.cat([each.boxes_xyxy_px[:MOST_PER_PICTURE] for each in found])
-    return Predictions(
-        pictures=np.repeat(np.arange(first, first + len(found)), counts),
-        labels=torch.cat([each.labels[:MOST_PER_PICTURE] for each in found]).numpy(),
-        boxes_xywh_px=to_xywh(boxes.double().numpy()),
-        scores=torch.cat([each.scores[:MOST_PER_PICTURE] for each in found]).double().numpy(),
-    ).finite()
 
 
 def _match_classes(source: SampleSource, model_names: Sequence[str] | None) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sleuth.evaluation.coco import NUMBERS, ClassScores, CocoScores
+from sleuth.evaluation.coco import ClassScores, CocoScores, numbers_of
 from sleuth.evaluation.confusion import draw_confusion
 from sleuth.evaluation.curves import draw_precision_recall
 from sleuth.evaluation.detection import DetectionEvaluation
@@ -35,7 +35,7 @@ def tables(evaluation: DetectionEvaluation, most_classes: int | None = None) -> 
 def scores_table(scores: CocoScores) -> "Table":
     """The twelve COCO numbers, each with what it means."""
     table = _table("COCO scores", ("number", "value", "meaning"), numbers={"value"})
-    for name, meaning in NUMBERS.items():
+    for name, meaning in numbers_of(scores.max_detections).items():
         table.add_row(name, _show(scores[name]), meaning)
     return table
 
@@ -49,7 +49,7 @@ def classes_table(per_class: Sequence[ClassScores], most: int | None = None) -> 
     title = "Classes" if len(shown) == len(per_class) else f"The {len(shown)} most frequent of {len(per_class)} classes"
     table = _table(title, columns, numbers=set(columns[1:]))
     for entry in shown:
-        values = (entry.ap, entry.ap50, entry.ap75, entry.ar100)
+        values = (entry.ap, entry.ap50, entry.ap75, entry.ar)
         table.add_row(_plain(entry.name), str(entry.objects), str(entry.predictions), *map(_show, values))
     return table
 

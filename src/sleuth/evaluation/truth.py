@@ -1,16 +1,23 @@
 """Ground truth in columns, from a data set in files or from samples of any source."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from sleuth.data.records import DetectionData
 from sleuth.data.samples import Sample, SampleSource
-from sleuth.evaluation.columns import GroundTruth
+from sleuth.evaluation.columns import GroundTruth, mask_column
+from sleuth.geometry.rle import PackedMasks
 
 
-def truth_of_data(data: DetectionData) -> GroundTruth:
-    """The objects of a data set in files, crowds and areas of masks included; no picture is opened."""
+def truth_of_data(data: DetectionData, masks: Sequence[PackedMasks] | None = None) -> GroundTruth:
+    """The objects of a data set in files, crowds and areas of masks included; no picture is opened.
+
+    Args:
+        data: the data set.
+        masks: of each picture's objects, crowds included, where they are wanted.
+    """
     records = data.records
     corners = _stack([record.boxes_xyxy_px for record in records])
     return GroundTruth(
@@ -22,15 +29,19 @@ def truth_of_data(data: DetectionData) -> GroundTruth:
         boxes_xywh_px=to_xywh(corners),
         areas=np.concatenate([np.zeros(0), *(record.areas for record in records)]),
         crowd=np.concatenate([np.zeros(0, dtype=bool), *(record.crowd for record in records)]),
+        **_mask_columns(masks),
     )
 
 
-def truth_of_samples(source: SampleSource, samples: Iterable[Sample]) -> GroundTruth:
+def truth_of_samples(
+    source: SampleSource, samples: Iterable[Sample], masks: Sequence[PackedMasks] | None = None
+) -> GroundTruth:
     """The objects of samples as they were served; boxes are in pixels of each sample's image.
 
     Args:
         source: whose classes the labels are.
         samples: in the order of the source; their pictures are not kept.
+        masks: of each sample's objects, where they are known; areas are then theirs.
     """
     image_ids: list[int] = []
     labels: list[np.ndarray] = []
@@ -47,9 +58,24 @@ def truth_of_samples(source: SampleSource, samples: Iterable[Sample]) -> GroundT
         pictures=np.repeat(np.arange(len(image_ids)), [len(part) for part in labels]),
         labels=np.concatenate([np.zeros(0, dtype=np.int64), *labels]),
         boxes_xywh_px=boxes,
-        areas=boxes[:, 2] * boxes[:, 3],
+        areas=boxes[:, 2] * boxes[:, 3] if masks is None else _areas(masks),
         crowd=np.zeros(len(boxes), dtype=bool),
+        **_mask_columns(masks),
     )
+
+
+def _areas(masks: Sequence[PackedMasks]) -> np.ndarray:
+    return np.array([area for packed in masks for area in packed.areas], dtype=np.float64)
+
+
+def _mask_columns(masks: Sequence[PackedMasks] | None) -> dict[str, Any]:
+    """The masks of all pictures as columns of the ground truth; none where there are none."""
+    if masks is None:
+        return {}
+    return {
+        "masks": mask_column(counts for packed in masks for counts in packed.counts),
+        "sizes_hw": tuple(packed.size_hw for packed in masks),
+    }
 
 
 def to_xywh(boxes_xyxy: np.ndarray) -> np.ndarray:

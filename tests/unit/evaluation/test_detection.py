@@ -31,6 +31,7 @@ class Coloured:
     objects: tuple[tuple[tuple[int, int], ...], ...]  # for each picture (label, left) of boxes 20 x 20
     names: tuple[str, ...] = NAMES
     category_ids: tuple[int, ...] = (4, 9)
+    is_thing: tuple[bool, ...] = (True, True)
 
     def __len__(self) -> int:
         return len(self.objects)

@@ -50,7 +50,7 @@ def test_everything_as_json(evaluation):
         "ap": None,
         "ap50": None,
         "ap75": None,
-        "ar100": None,
+        "ar": None,
     }
     assert content["layers"]["layers"][1]["layer"] == 2
 
