@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleuth.data.batches import to_batch
+from sleuth.data.formats.segmentation import parse_segmentation
+from sleuth.data.masks import CodedMasks
 from sleuth.data.samples import Sample
 from sleuth.data.transforms import Augmentation, Resize
 
@@ -98,3 +100,30 @@ def test_masks_change_nothing_else(size, places):
     assert torch.equal(plain.image, moved.image)
     assert torch.equal(plain.boxes_xyxy_px, moved.boxes_xyxy_px)
     assert torch.equal(plain.labels, moved.labels)
+
+
+counts = st.one_of(
+    st.text(max_size=12),
+    st.text(alphabet=[chr(48 + digit) for digit in range(64)], max_size=12),
+    st.lists(st.integers(-5, 150), max_size=6),
+    st.lists(st.one_of(st.none(), st.floats(), st.integers(-(2**70), 2**70)), max_size=3),
+)
+points = st.lists(st.one_of(st.floats(), st.integers(-20, 40), st.text(max_size=1)), max_size=9)
+shapes = st.one_of(
+    st.fixed_dictionaries({}, optional={"size": st.tuples(st.just(5), st.just(7)).map(list), "counts": counts}),
+    st.lists(st.one_of(points, st.integers(), st.none()), max_size=3),
+    points,
+    st.none(),
+    st.booleans(),
+)
+
+
+@given(shape=shapes)
+@settings(deadline=None, max_examples=400)
+def test_whatever_a_segmentation_is_it_gives_a_mask_or_a_fault(shape):
+    code, faults = parse_segmentation(shape, (5, 7))
+    assert code is not None or faults
+    if code is not None:
+        masks = CodedMasks((code,), (5, 7))
+        assert masks.decode().shape == (1, 5, 7)
+        assert masks.packed().areas == (int(masks.decode().sum()),)

@@ -9,6 +9,8 @@ from sleuth.data.pictures import read_picture
 from sleuth.data.records import DetectionData, PictureRecord
 from sleuth.errors import UserError
 from sleuth.files import atomic_write
+from sleuth.geometry.rle import PackedMasks
+from sleuth.render.palette import colour_of
 from sleuth.render.sheet import Cell, contact_sheet
 
 # With more objects than this in a picture, captions would hide it; the legend tells the colours.
@@ -17,7 +19,7 @@ MOST_LEGEND = 40
 
 
 def write_contact_sheet(data: DetectionData, path: Path | str, count: int = 16) -> Path:
-    """Write a PNG of some annotated pictures, spread evenly over the data set.
+    """Write a PNG of some annotated pictures, spread evenly over the data set, with masks where the data has them.
 
     Args:
         data: one split of a data set.
@@ -30,7 +32,7 @@ def write_contact_sheet(data: DetectionData, path: Path | str, count: int = 16) 
     path = Path(path)
     shown = min(count, len(data))
     chosen = [place * len(data) // shown for place in range(shown)]
-    cells = [_cell(data.records[place], data.names) for place in chosen]
+    cells = [_cell(data.records[place], data) for place in chosen]
     used = sorted({int(label) for cell in cells for label in cell.labels})
     split = f", split {data.split}" if data.split else ""
     sheet = contact_sheet(
@@ -43,9 +45,14 @@ def write_contact_sheet(data: DetectionData, path: Path | str, count: int = 16) 
     return path
 
 
-def _cell(record: PictureRecord, names: tuple[str, ...]) -> Cell:
+def _cell(record: PictureRecord, data: DetectionData) -> Cell:
+    names = data.names
+    title = f"{record.name}: {len(record)}"
     try:
         picture = read_picture(record.path).permute(1, 2, 0).numpy()
+        if record.masks is not None:
+            picture = _tinted(picture, record.masks.packed(), record.labels)
+            record = record.select(np.array(data.is_thing, dtype=bool)[record.labels])  # a mask says enough of stuff
     except UserError as error:
         nothing = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
         return Cell(None, f"{record.name}: {error.what}", *nothing)
@@ -54,8 +61,19 @@ def _cell(record: PictureRecord, names: tuple[str, ...]) -> Cell:
     ]
     return Cell(
         picture=picture,
-        title=f"{record.name}: {len(record)}",
+        title=title,
         boxes_xyxy_px=record.boxes_xyxy_px,
         labels=record.labels,
         captions=tuple(words) if len(words) <= MOST_CAPTIONS else (),
     )
+
+
+def _tinted(picture: np.ndarray, masks: PackedMasks, labels: np.ndarray) -> np.ndarray:
+    """A copy of the picture with each mask half in the colour of its class."""
+    if masks.size_hw != picture.shape[:2]:
+        raise UserError("the masks are of another size than the picture")
+    tinted = picture.copy()
+    for row, label in enumerate(labels):
+        mask = masks[row]
+        tinted[mask] = picture[mask] // 2 + np.array(colour_of(int(label)), dtype=np.uint8) // 2
+    return tinted

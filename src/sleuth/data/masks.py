@@ -15,7 +15,7 @@ from sleuth.data.pictures import picture_size, read_colours
 from sleuth.errors import UserError
 from sleuth.geometry.rle import PackedMasks, rgb_to_ids
 
-MaskCode = bytes | tuple[Float64[np.ndarray, " coordinates"], ...]
+MaskCode = bytes | tuple[Float64[np.ndarray, " _"], ...]
 """COCO's compressed run lengths, or the outlines of the parts: x and y in turn, in pixels."""
 
 

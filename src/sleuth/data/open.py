@@ -128,7 +128,7 @@ def _find(path: Path, format: str | None, annotations: str) -> tuple[str, Mappin
     if len(found) > 1:
         kinds = " and ".join(found)
         raise UserError(f"this holds data as {kinds}", where=path, mend="name one with --format")
-    if not found and annotations == "panoptic":
+    if not found and annotations == "panoptic" and "coco" in names:
         mend = "name the folder of a COCO JSON file whose annotations have segments_info, or ask for instances or boxes"
         raise UserError("there are no panoptic annotations here", where=path, mend=mend)
     if not found:

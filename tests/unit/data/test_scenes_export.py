@@ -1,13 +1,18 @@
 """Scenes written as a COCO data set."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from sleuth.data.checks import check_data
+from sleuth.data.open import open_data
 from sleuth.data.scenes import SceneSource
-from sleuth.data.scenes.export import run_lengths, write_coco
+from sleuth.data.scenes.export import run_lengths, segments_of, write_coco
+from sleuth.data.source import PictureSource
 from sleuth.errors import UserError
 
 
@@ -44,6 +49,41 @@ def test_the_written_set_is_what_was_composed(tmp_path):
             assert len(annotation["keypoints"]) == 15
             assert np.array_equal(unpack(annotation["segmentation"]), thing.visible_mask)
     assert sorted(file.name for file in (tmp_path / "set").iterdir()) == ["annotations.json", "images"]
+
+
+def test_panoptic_scenes_come_back_as_they_were(tmp_path):
+    count = 6
+    write_coco(tmp_path / "set", count, "val", annotations="panoptic")
+    assert sorted(file.name for file in (tmp_path / "set").iterdir()) == [
+        "annotations.json",
+        "images",
+        "panoptic",
+        "panoptic.json",
+    ]
+    for annotations in ("panoptic", "instances"):
+        data = open_data(tmp_path / "set", annotations=annotations)
+        assert not check_data(data, deep=True).errors
+        read, made = PictureSource(data), SceneSource("val", count, annotations=annotations)
+        assert (read.names, read.category_ids, read.is_thing) == (made.names, made.category_ids, made.is_thing)
+        for index in range(count):
+            one, other = read.load(index), made.load(index)
+            for part in ("image", "boxes_xyxy_px", "labels", "masks"):
+                assert torch.equal(getattr(one, part), getattr(other, part)), part
+            assert data.records[index].areas.tolist() == other.masks.sum((1, 2)).tolist()
+
+
+def test_stuff_of_one_kind_is_written_as_one_segment():
+    scene = next(found for index in range(50) if len((found := SceneSource().render(index)).regions) == 3)
+    twins = tuple(replace(region, label=2) for region in scene.regions)
+    ids, listed = segments_of(replace(scene, regions=twins))
+    (stuff,) = listed[len(scene.objects) :]
+    assert (stuff["id"], stuff["category_id"]) == (1, 18)
+    assert np.array_equal(ids == 1, (scene.segments > 0) & (scene.segments < 100))
+
+
+def test_boxes_alone_have_no_masks(tmp_path):
+    content = json.loads(write_coco(tmp_path / "set", 1, annotations="boxes").read_text())
+    assert all("segmentation" not in annotation for annotation in content["annotations"])
 
 
 def test_run_lengths_begin_outside():

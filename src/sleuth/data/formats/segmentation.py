@@ -112,7 +112,9 @@ def text_to_lengths(text: str) -> Int64[np.ndarray, " runs"] | None:
     >>> text_to_lengths("022O").tolist()
     [0, 2, 2, 1]
     """
-    digits = np.frombuffer(text.encode("ascii", errors="replace"), dtype=np.uint8).astype(np.int64) - 48
+    if not text.isascii():
+        return None
+    digits = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     if len(digits) == 0 or (digits < 0).any() or (digits > 63).any() or digits[-1] & 32:
         return None
     last = np.flatnonzero(digits & 32 == 0)
