@@ -12,7 +12,7 @@ def check(
     split: Annotated[str | None, typer.Option(help="One split; by default all of them.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
     annotations: Annotated[
-        str, typer.Option(help="boxes, instances (with masks) or panoptic (things and stuff with masks).")
+        str, typer.Option(help="What objects come with: boxes, instances (masks too) or panoptic (things and stuff).")
     ] = "boxes",
     sheet: Annotated[Path | None, typer.Option(help="Write contact sheets of annotated pictures here.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only; misses files that are cut short.")] = False,
@@ -32,7 +32,8 @@ def scenes(
     seed: Annotated[int, typer.Option(help="Another seed gives other scenes.")] = 0,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "128x128",
     annotations: Annotated[
-        str, typer.Option(help="instances: boxes and masks; panoptic: a panoptic JSON and its PNG files as well.")
+        str,
+        typer.Option(help="What is written: boxes, instances (masks too) or panoptic (its JSON and PNG files too)."),
     ] = "instances",
 ) -> None:
     """Write scenes of the built-in data as a COCO data set."""
