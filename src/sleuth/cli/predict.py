@@ -8,10 +8,13 @@ from typing import Any
 
 from sleuth.cli.console import print_text, progress, tell, write_json
 from sleuth.errors import UserError
+from sleuth.render.boxes import caption
 from sleuth.runtime.annotate import Annotator
 from sleuth.runtime.detections import Detections
-from sleuth.runtime.predictor import load
+from sleuth.runtime.panoptic_files import INDEX, MAPS, PanopticWriter
+from sleuth.runtime.predictor import Predictor, load
 from sleuth.runtime.sources import Frame, Item, expand_sources
+from sleuth.tasks.segmentation import PANOPTIC_THRESHOLD
 
 _TOLD = 8
 DEFAULT_FOLDER = Path("sleuth-found")
@@ -29,6 +32,9 @@ class PredictWords:
     skip_faulty: bool
     batch_size: int
     device: str
+    masks: bool | None
+    panoptic: Path | None
+    panoptic_threshold: float | None
 
 
 def run_predict(words: PredictWords) -> None:
@@ -37,19 +43,34 @@ def run_predict(words: PredictWords) -> None:
         raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")
     if words.batch_size < 1:
         raise UserError(f"{words.batch_size} is less than 1", where="--batch-size", mend="give 1 or more")
+    if not 0 <= (words.panoptic_threshold or 0) <= 1:
+        raise UserError(
+            f"{words.panoptic_threshold:g} is not between 0 and 1", where="--panoptic-threshold", mend="such as 0.85"
+        )
     items = expand_sources(words.sources)
     predictor = load(words.model, words.device)
-    folder = DEFAULT_FOLDER if words.out is None and words.json is None else words.out
+    _check_masks(words, predictor)
+    nowhere = words.out is None and words.json is None and words.panoptic is None
+    folder = DEFAULT_FOLDER if nowhere else words.out
     listed: list[dict[str, Any]] = []
     objects = 0
     with ExitStack() as stack, progress("looking", _count(items)) as advance:
         annotator = None if folder is None else stack.enter_context(Annotator(folder))
-        frames = _readable(items, words.skip_faulty)
-        stream = predictor.stream(frames, words.threshold, batch_size=words.batch_size)
+        maps = None if words.panoptic is None else stack.enter_context(PanopticWriter(words.panoptic, predictor.card))
+        stream = predictor.stream(
+            _readable(items, words.skip_faulty),
+            words.threshold,
+            batch_size=words.batch_size,
+            masks=words.masks,
+            panoptic=_panoptic_wanted(words),
+            panoptic_threshold=PANOPTIC_THRESHOLD if words.panoptic_threshold is None else words.panoptic_threshold,
+        )
         for number, found in enumerate(stream, start=1):
             objects += len(found)
             if annotator is not None:
                 annotator.draw(found)
+            if maps is not None:
+                maps.add(found)
             if words.json is not None:
                 listed.append(found.to_json())
             if words.json != "-":
@@ -60,8 +81,33 @@ def run_predict(words: PredictWords) -> None:
     if annotator is not None:
         count = len(annotator.written)
         tell(f"{count} annotated file{'' if count == 1 else 's'} in {folder}")
+    if words.panoptic is not None:
+        tell(f"panoptic maps in {words.panoptic}: {INDEX} and {MAPS}/")
     if not objects:
         tell(f"nothing scored {words.threshold:g} or more; try a lower --threshold, or another --model")
+
+
+def _check_masks(words: PredictWords, predictor: Predictor) -> None:
+    """See that masks are asked only of a model that has them."""
+    asked = {
+        "--masks": words.masks,
+        "--panoptic": words.panoptic is not None,
+        "--panoptic-threshold": words.panoptic_threshold is not None,
+    }
+    for option, given in asked.items():
+        if given and not predictor.has_masks:
+            raise UserError(
+                f"the model {words.model!r} has no mask head: it finds boxes only",
+                where=option,
+                mend="use a model for segmentation, or leave this option out",
+            )
+
+
+def _panoptic_wanted(words: PredictWords) -> bool | None:
+    """Maps if they are to be written, not where only boxes are wanted, and else as is usual for the model."""
+    if words.panoptic is not None:
+        return True
+    return False if words.masks is False else None
 
 
 def _readable(items: Sequence[Item], skip_faulty: bool) -> Iterator[Frame]:
@@ -81,8 +127,19 @@ def _count(items: Sequence[Item]) -> int | None:
 
 
 def _line(found: Detections) -> str:
-    """The best few objects of a picture, and how many more there are."""
-    told = list(found.captions[:_TOLD])
-    if len(found) > _TOLD:
-        told[-1] += f" and {len(found) - _TOLD} more"
-    return f"{found.source}: {', '.join(told) or 'nothing'}"
+    """The best few objects of a picture, and how many more there are; then the stuff, with its share of the picture."""
+    if found.segments:
+        things = sorted((each for each in found.segments if each.is_thing), key=lambda each: -each.score)
+        stuff = sorted((each for each in found.segments if not each.is_thing), key=lambda each: -each.area)
+        height, width = found.size_hw
+        told = _few([caption(each.name, each.score) for each in things])
+        shares = _few([f"{each.name} {each.area / (height * width):.0%}" for each in stuff])
+        return f"{found.source}: {'; '.join(part for part in (told, shares) if part)}"
+    return f"{found.source}: {_few(found.captions) or 'nothing'}"
+
+
+def _few(captions: Sequence[str]) -> str:
+    told = list(captions[:_TOLD])
+    if len(captions) > _TOLD:
+        told[-1] += f" and {len(captions) - _TOLD} more"
+    return ", ".join(told)

@@ -226,7 +226,8 @@ def _spot(mask: np.ndarray, box: tuple[int, int, int, int]) -> Spot:
     inside = np.pad(mask[top:bottom:step, left:right:step], 1)
     depth = ndimage.distance_transform_edt(inside)
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return Spot((left, top, right, bottom), (left + (int(x) - 1) * step, top + (int(y) - 1) * step))
+    middle = (float(left + (int(x) - 1) * step), float(top + (int(y) - 1) * step))
+    return Spot((float(left), float(top), float(right), float(bottom)), middle)
 
 
 def _finished(

@@ -9,6 +9,7 @@ import numpy as np
 from sleuth.errors import UserError
 from sleuth.files import atomic_write
 from sleuth.runtime.detections import Detections
+from sleuth.runtime.file_names import FileNames
 from sleuth.runtime.video import VideoWriter, video_rate, write_video
 
 _JPEG_QUALITY = 92
@@ -19,8 +20,8 @@ _KEPT_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 class Annotator:
     """Takes detections in the order of their pictures and draws each into a folder; a context manager.
 
-    A picture keeps its name and, where it can, its format and size; a tiny one is enlarged. The frames of a video
-    become a video of the same name. A file appears under its name only when it is whole.
+    A picture keeps its name and, where it can, its format and size; a tiny one is enlarged, and masks have a legend
+    below. The frames of a video become a video of the same name. A file appears under its name only when it is whole.
 
     Args:
         folder: where to write; files of an earlier run are written over.
@@ -29,7 +30,7 @@ class Annotator:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.written: list[Path] = []
-        self._names: set[str] = set()
+        self._names = FileNames()
         self._video: Path | None = None
         self._writer: VideoWriter | None = None
         self._open = ExitStack()
@@ -66,7 +67,8 @@ class Annotator:
             self._writer = self._open.enter_context(write_video(path, video_rate(video)))
             self._video = video
             self.written.append(path)
-        self._writer.add(np.asarray(found.plot()))
+        # All frames of a video are of one size: there is no room for a legend that grows.
+        self._writer.add(np.asarray(found.plot(legend=False)))
         return self.written[-1]
 
     def _finish_video(self) -> None:
@@ -76,12 +78,7 @@ class Annotator:
     def _path_for(self, source: Path, kept: tuple[str, ...], otherwise: str) -> Path:
         """A name in the folder that no other picture of this run has."""
         suffix = source.suffix if source.suffix.lower() in kept else otherwise
-        name, number = f"{source.stem}{suffix}", 1
-        while name.lower() in self._names:
-            number += 1
-            name = f"{source.stem}-{number}{suffix}"
-        self._names.add(name.lower())
-        path = self.folder / name
+        path = self.folder / self._names.take(source.stem, suffix)
         if path.exists() and source.exists() and path.samefile(source):
             raise UserError("this would be written over the original", where=path, mend="choose another --out")
         return path

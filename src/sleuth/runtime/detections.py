@@ -132,7 +132,7 @@ class Detections:
         return np.ascontiguousarray(read_picture(self.path).movedim(0, -1).numpy())
 
     def plot(self, *, enlarge: int = 1, legend: bool = True) -> Image.Image:
-        """The picture with its panoptic map drawn in, or else its masks, or else its boxes.
+        """The picture with its panoptic map drawn in; if there is none its masks; or else its boxes.
 
         Args:
             enlarge: draw on a picture so many times as wide and high: letters are hard to read on tiny ones.
@@ -145,8 +145,9 @@ class Detections:
         if enlarge > 1:
             picture = picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.BICUBIC)
         pixels = np.asarray(picture)
-        if (segment_ids := self.panoptic) is not None:
-            drawn = draw_panoptic(pixels, segment_ids.numpy(), self._segment_regions(), legend=legend)
+        if self.packed_panoptic is not None and self.segments:
+            segment_ids = self.packed_panoptic.unpack().numpy()
+            drawn = draw_panoptic(pixels, segment_ids, self._segment_regions(), legend=legend)
         elif self.packed_masks is not None:
             drawn = draw_masks(pixels, self._mask_regions(), self.packed_masks.__getitem__, legend=legend)
         else:

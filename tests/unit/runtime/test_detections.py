@@ -1,12 +1,16 @@
 """What was found in one picture: its columns, its JSON, its COCO results and its drawing."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from sleuth.errors import UserError
-from sleuth.runtime.detections import Detections
+from sleuth.geometry.rle import PackedMap, PackedMasks, mask_from_coco, rgb_to_ids
+from sleuth.runtime.detections import Detections, Segment
 
 
 @pytest.fixture
@@ -34,6 +38,26 @@ def none_found(**changes) -> Detections:
         "source": "empty.png",
     }
     return Detections(**{**empty, **changes})
+
+
+@pytest.fixture
+def masks() -> torch.Tensor:
+    """Of the objects of `found`."""
+    masks = torch.zeros(2, 80, 100, dtype=torch.bool)
+    masks[0, 20:60, 10:30], masks[1, :8, :5] = True, True
+    return masks
+
+
+@pytest.fixture
+def parted(found: Detections, masks: torch.Tensor) -> Detections:
+    """The same picture, with masks and parted into a dog and grass; the rest is void."""
+    ids = masks[0].to(torch.int32)
+    ids[60:] = 2
+    dog = Segment(id=1, label=1, name="dog", category_id=18, score=0.9, is_thing=True, area=800)
+    grass = Segment(id=2, label=5, name="grass", category_id=193, score=0.12345678, is_thing=False, area=2000)
+    return replace(
+        found, packed_masks=PackedMasks.pack(masks), packed_panoptic=PackedMap.pack(ids), segments=(dog, grass)
+    )
 
 
 def test_json_has_the_documented_schema(found: Detections):
@@ -115,3 +139,71 @@ def test_plot_reads_the_file_again_if_need_be(tmp_path):
 def test_columns_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="length"):
         none_found(names=("cat",))
+
+
+def test_masks_come_back_and_go_into_coco_and_json(found: Detections, masks: torch.Tensor):
+    assert found.masks is None
+    assert "segmentation" not in found.to_coco()[0]
+    with_masks = replace(found, packed_masks=PackedMasks.pack(masks))
+    assert torch.equal(with_masks.masks, masks)
+    for entries in (with_masks.to_coco(7), with_masks.to_json()["detections"]):
+        for entry, mask in zip(entries, masks.numpy(), strict=True):
+            assert np.array_equal(mask_from_coco(entry["segmentation"]), mask)
+    assert "segments" not in with_masks.to_json()
+    json.dumps(with_masks.to_coco())
+
+
+def test_masks_are_sorted_with_their_objects(found: Detections, masks: torch.Tensor):
+    turned = replace(found, scores=torch.tensor([0.2, 0.8]), packed_masks=PackedMasks.pack(masks))
+    areas = [mask_from_coco(entry["segmentation"]).sum() for entry in turned.to_coco()]
+    assert areas == [40, 800]
+
+
+def test_segments_in_json(parted: Detections):
+    page = json.loads(json.dumps(parted.to_json()))
+    assert page["segments"] == [
+        {"id": 1, "label": "dog", "category_id": 18, "score": 0.9, "is_thing": True, "area": 800},
+        {"id": 2, "label": "grass", "category_id": 193, "score": 0.123457, "is_thing": False, "area": 2000},
+    ]
+
+
+def test_panoptic_in_coco_s_form(found: Detections, parted: Detections):
+    pixels, segments = parted.to_panoptic()
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(rgb_to_ids(pixels), parted.panoptic.numpy())
+    assert [(each["id"], each["category_id"], each["isthing"], each["iscrowd"]) for each in segments] == [
+        (1, 18, 1, 0),
+        (2, 193, 0, 0),
+    ]
+    assert [each["bbox"] for each in segments] == [[10, 20, 20, 40], [0, 60, 100, 20]]
+    assert [each["area"] for each in segments] == [(rgb_to_ids(pixels) == number).sum() for number in (1, 2)]
+    json.dumps(segments)
+    assert found.panoptic is None
+    with pytest.raises(ValueError, match="no panoptic map"):
+        found.to_panoptic()
+
+
+def test_plot_shows_the_map_or_else_the_masks_or_else_boxes(found: Detections, parted: Detections):
+    boxes = found.plot()
+    masked = replace(parted, packed_panoptic=None, segments=None)
+    sizes = [each.plot(enlarge=2).size for each in (found, masked, parted)]
+    assert sizes[0] == (200, 160)
+    assert sizes[1][0] == sizes[2][0] == 200
+    assert min(sizes[1][1], sizes[2][1]) > 160, "a legend below"
+    plain = [np.asarray(each.plot(legend=False)) for each in (masked, parted)]
+    assert plain[0].shape == plain[1].shape == np.asarray(boxes).shape
+    assert (plain[0][75] == 128).all()
+    assert (plain[1][75] != 128).any(), "the map colours the grass"
+    nothing = replace(parted, segments=(), packed_panoptic=PackedMap.pack(torch.zeros(80, 100, dtype=torch.int32)))
+    assert np.array_equal(np.asarray(nothing.plot(legend=False)), plain[0]), "an empty map shows nothing"
+
+
+def test_what_does_not_fit_together_is_refused(found: Detections, parted: Detections):
+    with pytest.raises(ValueError, match="length"):
+        replace(found, packed_masks=PackedMasks((), (80, 100)))
+    with pytest.raises(ValueError, match="size"):
+        replace(found, packed_masks=PackedMasks.pack(torch.zeros(2, 8, 10, dtype=torch.bool)))
+    with pytest.raises(ValueError, match="size"):
+        replace(parted, packed_panoptic=PackedMap.pack(torch.zeros(8, 10, dtype=torch.int32)))
+    with pytest.raises(ValueError, match="together"):
+        replace(parted, segments=None)
