@@ -33,7 +33,7 @@ def write_contact_sheet(data: DetectionData, path: Path | str, count: int = 16) 
     shown = min(count, len(data))
     chosen = [place * len(data) // shown for place in range(shown)]
     cells = [_cell(data.records[place], data) for place in chosen]
-    used = sorted({int(label) for cell in cells for label in cell.labels})
+    used = sorted({int(label) for place in chosen for label in data.records[place].labels})
     split = f", split {data.split}" if data.split else ""
     sheet = contact_sheet(
         cells,

@@ -58,13 +58,14 @@ def find_yolo(path: Path) -> dict[str, YoloLocation]:
 
 
 def read_yolo(location: YoloLocation, images: Path | None = None, annotations: str = "boxes") -> DetectionData:
-    """Read one split. Where a line gives an outline instead of a box, its box is the one around it.
+    """Read one split. The box of a line that gives an outline is the one around it.
+
+    An outline is one polygon. What it covers twice is outside, so that parts joined by a line come out right.
 
     Args:
         location: what `find_yolo` found.
         images: the folder of the pictures, where it is not where the YAML file says.
-        annotations: boxes, or instances, for which every line must be an outline. An outline is one polygon; what it
-            covers twice is outside, so that parts joined by a line there and back come out right.
+        annotations: boxes; or instances, for which every line must be an outline.
 
     Raises:
         UserError: the split's folder is missing, or all lines are boxes where masks are asked for.
