@@ -53,7 +53,13 @@ def open_split(recipe: Recipe, split: str) -> DetectionData:
         UserError: there are none.
     """
     settings = recipe.data
-    data = open_data(Path(settings.path), settings.format or None, split or None, settings.images or None)
+    data = open_data(
+        Path(settings.path),
+        settings.format or None,
+        split or None,
+        settings.images or None,
+        annotations=settings.annotations,
+    )
     return replace(data, records=data.records[: _limit(recipe, split)])
 
 
