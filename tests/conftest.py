@@ -1,5 +1,6 @@
 """Shared by all tests: runtime shape checks on, and real data found or skipped with a reason."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -37,3 +38,25 @@ def shared_data():
         return folder
 
     return find
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub on 127.0.0.1, in place of the real one, that holds what is put into `hub.models`; its cache is empty."""
+    from huggingface_hub import constants
+
+    loader = importlib.util.spec_from_file_location("hub_server", ROOT / "tests" / "hub_server.py")
+    server = importlib.util.module_from_spec(loader)
+    sys.modules["hub_server"] = server
+    loader.loader.exec_module(server)
+    running = server.Hub()
+    for name, value in {
+        "ENDPOINT": running.endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": f"{running.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        "HF_HUB_CACHE": str(tmp_path / "hub-cache"),
+        "HF_HUB_OFFLINE": False,
+        "DOWNLOAD_CHUNK_SIZE": 1024,
+    }.items():
+        monkeypatch.setattr(constants, name, value)
+    yield running
+    running.stop()
