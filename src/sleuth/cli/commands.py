@@ -149,6 +149,20 @@ def evaluate(
     ] = False,
     ground_truth: Annotated[Path | None, typer.Option(help="COCO annotations, to score a result file.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="COCO results to score against --ground-truth.")] = None,
+    ground_truth_folder: Annotated[
+        Path | None, typer.Option(help="PNG files of panoptic --ground-truth; by default the folder of its name.")
+    ] = None,
+    predictions_folder: Annotated[
+        Path | None, typer.Option(help="PNG files of panoptic --predictions; by default the folder of its name.")
+    ] = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(help="What to read of the data: boxes, instances or panoptic; by default what the model finds."),
+    ] = None,
+    panoptic: Annotated[
+        bool, typer.Option("--panoptic", help="Measure panoptic quality even of data without stuff.")
+    ] = False,
+    max_detections: Annotated[int, typer.Option(help="Predictions that count in each picture, the best first.")] = 100,
     layers: Annotated[bool, typer.Option("--layers", help="AP of every decoder layer, with and without NMS.")] = False,
     threshold: Annotated[float, typer.Option(help="Least score in the confusion matrix.")] = 0.5,
     out: Annotated[Path | None, typer.Option(help="Folder for numbers, plots and predictions.")] = None,
@@ -158,8 +172,9 @@ def evaluate(
 ) -> None:
     """Measure a model on data, or any file of results.
 
-    The twelve COCO numbers, AP of each class, confusion matrix and precision-recall curves. Give --model and --data, or
-    --ground-truth and --predictions.
+    The twelve COCO numbers, AP of each class, confusion matrix and precision-recall curves; of masks too, and panoptic
+    quality, where there are such. Give --model and --data, or --ground-truth and --predictions: COCO results of boxes
+    or masks, or panoptic JSON files with their PNG files.
     """
     from sleuth.cli.evaluate import EvaluateWords, run_evaluate
 
@@ -176,6 +191,11 @@ def evaluate(
             predictions=predictions,
             layers=layers,
             threshold=threshold,
+            max_detections=max_detections,
+            annotations=annotations,
+            panoptic=panoptic,
+            ground_truth_folder=ground_truth_folder,
+            predictions_folder=predictions_folder,
             out=out,
             json=json,
             batch_size=batch_size,

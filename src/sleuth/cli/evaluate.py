@@ -5,17 +5,23 @@ from pathlib import Path
 from typing import get_args
 
 from sleuth.cli.console import out, print_text, progress, tell, write_json
+from sleuth.cli.evaluate_pictures import write_pictures
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
-from sleuth.data.samples import SampleSource
+from sleuth.data.samples import SampleSource, check_annotations
 from sleuth.data.scenes import SceneSource
 from sleuth.data.scenes.glyphs import Split
 from sleuth.data.source import PictureSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import DetectionEvaluation, evaluate_model, evaluate_result_files
-from sleuth.evaluation.report import tables, write_report
+from sleuth.evaluation.panoptic import PanopticScores
+from sleuth.evaluation.panoptic_files import evaluate_panoptic_files, is_panoptic
+from sleuth.evaluation.report import write_report
+from sleuth.evaluation.tables import tables
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.models import open_model
+from sleuth.runtime.predictor import Predictor
+from sleuth.weights.checkpoint import LoadedModel
 
 HELD_OUT_SCENES = 500
 MOST_CLASSES = 30
@@ -36,6 +42,11 @@ class EvaluateWords:
     predictions: Path | None
     layers: bool
     threshold: float
+    max_detections: int
+    annotations: str | None
+    panoptic: bool
+    ground_truth_folder: Path | None
+    predictions_folder: Path | None
     out: Path | None
     json: bool
     batch_size: int
@@ -46,58 +57,116 @@ def run_evaluate(words: EvaluateWords) -> None:
     """Measure a model or a result file, print and write what came out."""
     if not 0 <= words.threshold <= 1:
         raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")
-    evaluation = _from_files(words) if words.ground_truth or words.predictions else _from_model(words)
+    if words.max_detections < 10:
+        what = f"{words.max_detections} detections a picture are too few"
+        raise UserError(what, where="--max-detections", mend="choose 10 or more")
+    evaluation, pictures = _from_files(words) if words.ground_truth or words.predictions else _from_model(words)
+    if isinstance(evaluation, DetectionEvaluation):
+        _tell_what_is_left_out(evaluation)
+    if words.json:
+        write_json(evaluation.to_json(), "-")
+    else:
+        print_text(_heading(evaluation))
+        for table in tables(evaluation, MOST_CLASSES):
+            out().print(table)
+    if words.out is not None:
+        written = write_report(evaluation, words.out, pictures=pictures)
+        tell(f"written to {words.out}: {', '.join(path.name for path in [*written, *pictures])}")
+
+
+def _heading(evaluation: DetectionEvaluation | PanopticScores) -> str:
+    if isinstance(evaluation, PanopticScores):
+        segments = sum(entry.segments for entry in evaluation.per_class)
+        return f"{evaluation.pictures:,} pictures, {segments:,} segments\n"
+    truth, most = evaluation.truth, evaluation.scores.max_detections
+    return (
+        f"{len(truth.image_ids):,} pictures, {truth.num_objects:,} objects, "
+        f"{len(evaluation.predictions):,} predictions; at most {most} predictions a picture count\n"
+    )
+
+
+def _tell_what_is_left_out(evaluation: DetectionEvaluation) -> None:
     if evaluation.unknown_class:
         tell(f"left out {evaluation.unknown_class} predictions of classes that the data lacks")
     if evaluation.not_finite:
         tell(f"left out {evaluation.not_finite} predictions that are not finite")
-    if words.json:
-        write_json(evaluation.to_json(), "-")
-    else:
-        truth = evaluation.truth
-        print_text(
-            f"{len(truth.image_ids):,} pictures, {truth.num_objects:,} objects, "
-            f"{len(evaluation.predictions):,} predictions\n"
-        )
-        for table in tables(evaluation, MOST_CLASSES):
-            out().print(table)
-    if words.out is not None:
-        written = write_report(evaluation, words.out)
-        tell(f"written to {words.out}: {', '.join(path.name for path in written)}")
 
 
-def _from_files(words: EvaluateWords) -> DetectionEvaluation:
+def _from_files(words: EvaluateWords) -> tuple[DetectionEvaluation | PanopticScores, list[Path]]:
     if words.ground_truth is None or words.predictions is None:
         lacking = "--predictions" if words.predictions is None else "--ground-truth"
         raise UserError(f"{lacking} is missing", mend="a result file is scored with both")
     if words.model or words.data or words.layers:
         raise UserError("--model, --data and --layers do not go with --ground-truth", mend="leave them out")
-    return evaluate_result_files(words.ground_truth, words.predictions, threshold=words.threshold)
+    if words.annotations or words.panoptic:
+        mend = "leave it out: the files themselves tell what they hold"
+        raise UserError("--annotations and --panoptic go with --model", mend=mend)
+    folders = words.ground_truth_folder, words.predictions_folder
+    if is_panoptic(words.ground_truth):
+        return evaluate_panoptic_files(words.ground_truth, folders[0], words.predictions, folders[1]), []
+    if any(folders):
+        what = "folders of PNG files go with panoptic files only"
+        raise UserError(what, where=words.ground_truth, mend="leave them out, or name the panoptic JSON file")
+    return (
+        evaluate_result_files(
+            words.ground_truth,
+            words.predictions,
+            threshold=words.threshold,
+            max_detections=words.max_detections,
+        ),
+        [],
+    )
 
 
-def _from_model(words: EvaluateWords) -> DetectionEvaluation:
+def _from_model(words: EvaluateWords) -> tuple[DetectionEvaluation, list[Path]]:
     if words.model is None or words.data is None:
         lacking = "--model" if words.model is None else "--data"
         raise UserError(f"{lacking} is missing", mend="give --model and --data, or --ground-truth and --predictions")
+    if words.ground_truth_folder or words.predictions_folder:
+        raise UserError("folders of PNG files go with --ground-truth and --predictions", mend="leave them out")
     device = choose_device(words.device)
     loaded = open_model(words.model)
-    source = held_out(words)
+    source = held_out(words, words.annotations or annotations_for(loaded))
     with progress("evaluating", len(source)) as advance:
-        return evaluate_model(
+        evaluation = evaluate_model(
             loaded.model,
             source,
             loaded.preprocess,
             device=device,
             batch_size=words.batch_size,
             layers=words.layers,
+            panoptic=words.panoptic or None,
             model_names=loaded.card.names,
             threshold=words.threshold,
+            max_detections=words.max_detections,
             progress=lambda done, _: advance(done),
         )
+    if words.out is None or not len(source):
+        return evaluation, []
+    page = write_pictures(
+        words.out / "pictures.png",
+        Predictor(loaded, device=device),
+        source,
+        threshold=words.threshold,
+        masks=evaluation.masks is not None,
+        panoptic=evaluation.panoptic is not None,
+    )
+    return evaluation, [page]
 
 
-def held_out(words: EvaluateWords) -> SampleSource:
+def annotations_for(loaded: LoadedModel) -> str:
+    """What a model is measured on: boxes; masks, if it has them; or things and stuff, if it knows stuff."""
+    if not loaded.config.masks:
+        return "boxes"
+    return "instances" if all(loaded.card.is_thing) else "panoptic"
+
+
+def held_out(words: EvaluateWords, annotations: str = "boxes") -> SampleSource:
     """The pictures to measure on, checked: the named split, or the only one, or val.
+
+    Args:
+        words: what the command line said.
+        annotations: boxes, instances or panoptic.
 
     Raises:
         UserError: there is no such data or split, or it has errors.
@@ -109,13 +178,17 @@ def held_out(words: EvaluateWords) -> SampleSource:
         if words.split not in (None, *get_args(Split)):
             mend = f"use {', '.join(get_args(Split))}"
             raise UserError(f"scenes have no split {words.split!r}", where="--split", mend=mend)
-        return SceneSource(words.split or "val", words.limit or HELD_OUT_SCENES)  # type: ignore[arg-type]
+        return SceneSource(
+            words.split or "val",  # type: ignore[arg-type]
+            words.limit or HELD_OUT_SCENES,
+            annotations=check_annotations(annotations),
+        )
     path, split = Path(words.data), words.split
     if split is None:
-        splits = available_splits(path, words.format)
+        splits = available_splits(path, words.format, annotations)
         # What a data set calls its validation split differs; the reader knows the usual names.
         split = splits[0] if len(splits) == 1 else "val"
-    data = open_data(path, words.format, split, words.images)
+    data = open_data(path, words.format, split, words.images, annotations)
     data = replace(data, records=data.records[: words.limit or None])
     report = check_data(data)
     if words.skip_faulty and report.errors:

@@ -74,11 +74,13 @@ def read_recipe(recipe_file: Path | None, words: TrainWords, out: Path | None, *
 
 def evaluator(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module], dict[str, float]]:
     """Measures a model on these pictures."""
+    # Panoptic quality is measured where there is stuff, or where the best weights are chosen by it.
+    panoptic = True if recipe.run.score.split()[:1] in (["PQ"], ["SQ"], ["RQ"]) else None
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
-        found = evaluate_model(model, source, recipe.preprocess, device=device, batch_size=8)
-        return {name: value for name, value in found.scores.numbers.items() if value is not None}
+        found = evaluate_model(model, source, recipe.preprocess, device=device, batch_size=8, panoptic=panoptic)
+        return found.numbers
 
     return evaluate
 

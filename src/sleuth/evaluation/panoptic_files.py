@@ -42,8 +42,16 @@ class PanopticClasses:
     is_thing: tuple[bool, ...]
 
 
-def is_panoptic(content: object) -> bool:
-    """Whether the content of a JSON file is COCO's panoptic form: its annotations list segments."""
+def is_panoptic(path: Path) -> bool:
+    """Whether a JSON file is of COCO's panoptic form: its annotations list segments.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    return _lists_segments(read_json(Path(path)))
+
+
+def _lists_segments(content: object) -> bool:
     entries = content.get("annotations") if isinstance(content, dict) else None
     first = entries[0] if isinstance(entries, list) and entries else None
     return isinstance(first, dict) and "segments_info" in first
@@ -76,7 +84,7 @@ def evaluate_panoptic_files(
     truth_folder = _folder(ground_truth_folder, ground_truth, "--ground-truth-folder")
     found_folder = _folder(predictions_folder, predictions, "--predictions-folder")
     content = read_json(ground_truth)
-    if not is_panoptic(content):
+    if not _lists_segments(content):
         raise UserError("this is not a COCO panoptic file", where=ground_truth, mend=_TRUTH)
     classes = read_classes(content, ground_truth)
     truths = _annotations(content, ground_truth, _TRUTH)

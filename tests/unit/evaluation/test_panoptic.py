@@ -203,7 +203,12 @@ def test_a_picture_of_segments_that_is_none(folders):
         evaluate(root)
 
 
-def test_what_is_panoptic():
-    assert is_panoptic({"annotations": [entry()]})
-    assert not is_panoptic({"annotations": [{"bbox": []}]})
-    assert not is_panoptic([])
+def test_what_is_panoptic(tmp_path):
+    for content, panoptic in (
+        ({"annotations": [entry()]}, True),
+        ({"annotations": [{"bbox": []}]}, False),
+        ({"annotations": []}, False),
+        ([], False),
+    ):
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        assert is_panoptic(tmp_path / "a.json") is panoptic

@@ -10,7 +10,8 @@ from PIL import Image
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import measure
 from sleuth.evaluation.layers import study_layers
-from sleuth.evaluation.report import tables, text, write_report
+from sleuth.evaluation.report import write_report
+from sleuth.evaluation.tables import tables, text
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_tables_as_text(evaluation):
 
 
 def test_only_the_most_frequent_classes(evaluation):
-    assert "The 1 most frequent of 3 classes" in text(evaluation, most_classes=1)
+    assert "Classes: the 1 most frequent of 3" in text(evaluation, most_classes=1)
     assert len(tables(evaluation)) == 3
     assert len(tables(replace(evaluation, layers=None))) == 2
 
@@ -68,6 +69,7 @@ def test_the_folder(evaluation, tmp_path):
         "predictions.json",
         "layers.csv",
         "layers.png",
+        "report.html",
     }
     assert json.loads((folder / "scores.json").read_text(encoding="utf-8")) == evaluation.to_json()
     assert json.loads((folder / "per_class.json").read_text(encoding="utf-8")) == evaluation.to_json()["per_class"]
@@ -79,6 +81,7 @@ def test_the_folder(evaluation, tmp_path):
     for name in ("confusion.png", "precision_recall.png", "layers.png"):
         with Image.open(folder / name) as picture:
             assert min(picture.size) > 300
+        assert f'<img src="{name}"' in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_same_files_twice(evaluation, tmp_path):
