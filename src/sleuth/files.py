@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +72,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
+            raise
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` to fill; on success give it that name.
+
+    Raises:
+        UserError: there is something in the place already, or the place is not writable. Nothing is left behind.
+    """
+    path = Path(path)
+    with user_errors_for(path):
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            what = "there is a file of this name" if path.is_file() else "the folder is not empty"
+            raise UserError(what, where=path, mend="choose another one with --out")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         _sync_folder(path.parent)
 

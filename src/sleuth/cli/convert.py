@@ -1,0 +1,74 @@
+"""`sleuth convert`."""
+
+from pathlib import Path
+
+from sleuth.cli.console import print_text, tell
+from sleuth.errors import UserError
+from sleuth.files import atomic_folder
+from sleuth.runtime.models import open_model
+from sleuth.weights.checkpoint import LoadedModel, save_model
+from sleuth.weights.origins.huggingface_export import write_folder
+from sleuth.weights.origins.original import write_original
+
+_FORMS = ("huggingface", "original", "sleuth")
+_FOLDER_NAMES = {"original": "checkpoint.pth", "sleuth": "model.safetensors"}
+_SUFFIXES = {"original": ".pth", "sleuth": ".safetensors"}
+
+
+def run_convert(model: str, to: str, out: Path) -> None:
+    """Write a model in another form.
+
+    Args:
+        model: a name, a file or a folder.
+        to: huggingface, original or sleuth.
+        out: a new folder, or for the latter two also a file of their kind.
+
+    Raises:
+        UserError: no such model or form, a place that is taken or not writable, or the form cannot express the model.
+    """
+    if to not in _FORMS:
+        raise UserError(f"--to {to} is none of the forms", mend=f"known: {', '.join(_FORMS)}")
+    wanted = _SUFFIXES.get(to)
+    if out.suffix in (".pth", ".safetensors") and out.suffix != wanted:
+        kind = "a folder" if wanted is None else f"a {wanted} file or a folder"
+        raise UserError(f"--to {to} writes {kind}, not a {out.suffix} file", where=out, mend="choose another --out")
+    loaded = open_model(model)
+    if out.suffix == wanted:
+        _write(out, to, loaded)
+    else:
+        with atomic_folder(out) as folder:
+            _write(folder / _FOLDER_NAMES[to] if to in _FOLDER_NAMES else folder, to, loaded)
+    for remark in _remarks(to, loaded):
+        tell(f"note: {remark}")
+    print_text(f"{model} in the form of {to}: {out}")
+
+
+def _write(place: Path, to: str, loaded: LoadedModel) -> None:
+    if to == "huggingface":
+        write_folder(place, loaded)
+    elif to == "original":
+        write_original(place, loaded)
+    else:
+        save_model(place, loaded.model, loaded.card)
+
+
+def _remarks(to: str, loaded: LoadedModel) -> list[str]:
+    """What differs there, though the model's outputs are the same."""
+    remarks = []
+    config, preprocess = loaded.config, loaded.preprocess
+    if to != "sleuth" and not config.frozen_norm:
+        remarks.append("its batch norm is frozen there: the same answers, but further training leaves it as it is")
+    if to != "sleuth" and config.supervise_encoder:
+        remarks.append("further training there does not supervise the encoder")
+    if to == "huggingface" and preprocess.resize == "shortest" and preprocess.rounding == "original":
+        remarks.append("where the longer side is the limit, pictures may be resized to a pixel more or less there")
+    if to == "original":
+        remarks.append(f"the original resizes pictures in its own code; this model wants {_sizes(loaded)}")
+    return remarks
+
+
+def _sizes(loaded: LoadedModel) -> str:
+    preprocess = loaded.preprocess
+    if preprocess.resize == "shortest":
+        return f"a shorter side of {preprocess.shortest} and a longer one of {preprocess.longest} at most"
+    return "them as they are" if preprocess.resize == "none" else f"{preprocess.resize} {preprocess.size_hw}"
