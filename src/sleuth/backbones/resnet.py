@@ -1,6 +1,5 @@
 """ResNet through timm, as DETR uses it: one feature map, frozen batch norm, and a last stage that can be dilated."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
@@ -103,25 +102,24 @@ class ResNet(nn.Module):
         for stage in range(num_stages + 1, 5):
             delattr(self.body, f"layer{stage}")
 
-    def forward(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels h w"]:
-        """The feature map of the last stage in use."""
-        for features in self._stages(pixels):
-            last = features
-        return last
+    def forward(
+        self, pixels: Float[Tensor, "batch 3 height width"], finer: list[Tensor] | None = None
+    ) -> Float[Tensor, "batch channels h w"]:
+        """The feature map of the last stage in use.
 
-    def stages(self, pixels: Float[Tensor, "batch 3 height width"]) -> tuple[Float[Tensor, "batch _ _ _"], ...]:
-        """The feature map of every stage in use, fine to coarse."""
-        return tuple(self._stages(pixels))
-
-    def _stages(self, pixels: Tensor) -> Iterator[Tensor]:
-        """One map after the other; who does not keep them spares their memory."""
+        Args:
+            pixels: normalised pictures.
+            finer: a list that takes the maps of the stages before it, fine to coarse; without it they are let go.
+        """
         body = self.body
         # Channels last is how convolutions want it; every result keeps that order, and tokens come out contiguous.
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         x = body.maxpool(body.act1(body.bn1(body.conv1(pixels))))
         for stage in range(1, self.num_stages + 1):
             x = getattr(body, f"layer{stage}")(x)
-            yield x
+            if finer is not None and stage < self.num_stages:
+                finer.append(x)
+        return x
 
     def freeze_stem(self) -> None:
         """Stop training the stem and the first stage, as DETR does with pre-trained weights."""

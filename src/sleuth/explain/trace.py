@@ -5,7 +5,7 @@ Nothing here is computed from a config: hooks see the tensors pass, and PyTorch'
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -130,6 +130,8 @@ class _Watch:
 
     seen: dict[str, _Seen] = field(default_factory=dict)
     prediction: SetPrediction | None = None
+    masks: Tensor | None = None
+    mask_flops: int = 0
     total_flops: int = 0
 
 
@@ -179,6 +181,13 @@ def _steps(model: Detr, images: ImageBatch, watch: _Watch) -> Iterator[TraceStep
     yield step("class logits", prediction.logits[-1], "class_head", logits)
     boxes = f"layer {count}; cx cy w h, 0 to 1"
     yield step("boxes", prediction.boxes_cxcywh[-1], "box_head", boxes)
+    if watch.masks is not None:
+        maps = seen["mask_head.attention"].output.unflatten(-1, grid)
+        yield replace(
+            step("mask attention", maps, "mask_head.attention", "one softmax over heads and cells"), detail=True
+        )
+        masks = step("masks", watch.masks, "mask_head", "of every query; at work, of those above the threshold")
+        yield replace(masks, flops=watch.mask_flops)
 
 
 def _details(model: Detr, watch: _Watch) -> Mapping[str, list[TraceStep]]:
@@ -213,11 +222,23 @@ def _run(model: Detr, images: ImageBatch) -> _Watch:
         counter = FlopCounterMode(display=False)
         with _explicit_cores(model), counter, _watching(model, watch, counter.get_total_flops):
             watch.prediction = model(images)
+            before = counter.get_total_flops()
+            watch.masks = _every_mask(watch.prediction)
+            watch.mask_flops = counter.get_total_flops() - before
         watch.total_flops = counter.get_total_flops()
     finally:
         for part, training in modes.items():
             part.training = training
     return watch
+
+
+def _every_mask(prediction: SetPrediction) -> Tensor | None:
+    """The masks of every query, [batch, queries, height, width], or None for a model without a mask head."""
+    if prediction.masks is None:
+        return None
+    batch, queries = prediction.logits.shape[1:3]
+    every = torch.arange(queries).repeat(batch), torch.arange(batch).repeat_interleave(queries)
+    return prediction.masks(every[1], every[0]).unflatten(0, (batch, queries))
 
 
 @contextmanager

@@ -160,7 +160,8 @@ class Detr(nn.Module):
 
     def encode(self, images: ImageBatch) -> Memory:
         """The picture as a sequence of tokens that have looked at each other."""
-        *finer, features = self._features(images.pixels)
+        finer: list[torch.Tensor] = []
+        features = self.backbone(images.pixels, finer if self.mask_head is not None else None)
         grid_hw = (features.shape[-2], features.shape[-1])
         valid = feature_mask(images.valid, grid_hw)
         projected = self.input_proj(features)
@@ -177,10 +178,6 @@ class Detr(nn.Module):
             input_hw=(images.pixels.shape[-2], images.pixels.shape[-1]),
             pyramid=(*finer, projected) if self.mask_head is not None else (),
         )
-
-    def _features(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The backbone's last map, after the finer ones if the mask head wants them."""
-        return (self.backbone(pixels),) if self.mask_head is None else self.backbone.stages(pixels)
 
 
 def build_detr(config: DetrConfig) -> Detr:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -133,3 +134,17 @@ def test_a_step_that_is_not_there_is_named(trace: Trace):
 
 def test_shape_text():
     assert shape_text((1, 475, 256)) == "[1,475,256]"
+
+
+def test_masks_are_traced_where_there_is_a_mask_head():
+    config = replace(CONFIG, masks=True)
+    plain, masked = (trace_model(build_detr(each), images()) for each in (replace(config, masks=False), config))
+    queries = config.num_queries
+    height, width = images().pixels.shape[-2:]
+    assert masked["masks"].shape == (1, queries, height // 4, width // 4)
+    grid = masked["feature map"].shape[-2:]
+    assert masked["mask attention"].shape == (1, queries, config.num_heads, *grid)
+    assert masked["masks"].flops > 0
+    assert masked.flops == plain.flops + masked["masks"].flops
+    with pytest.raises(KeyError, match="no step 'masks'"):
+        plain["masks"]
