@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="A bundled model's name or a .safetensors file; see `sleuth models`.")
+    str, typer.Option("--model", "-m", help="A model's name, here or on the hub, its file or its folder; see `sleuth models`.")
 ]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
@@ -87,6 +87,7 @@ def train(
     freeze: Annotated[
         str | None, typer.Option(help="Parts not to train, such as backbone,encoder; detector is all but masks.")
     ] = None,
+    lora: Annotated[int | None, typer.Option(help="Train adapters of this rank beside frozen weights (LoRA).")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one in runs/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it was stopped.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
@@ -119,6 +120,7 @@ def train(
         weights=weights,
         scratch=scratch,
         freeze=freeze,
+        lora=lora,
         epochs=epochs,
         steps=steps,
         batch_size=batch_size,
@@ -135,6 +137,22 @@ def train(
         overrides=tuple(set or ()),
     )
     raise typer.Exit(run_train(recipe, words, out, resume=resume))
+
+
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="A folder of adapters, such as RUN/best-adapter.")],
+    out: Annotated[Path, typer.Option(help="The model file to write, a .safetensors file.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The model they belong to; by default the one that they name.")
+    ] = None,
+) -> None:
+    """Add LoRA adapters into the model that they were trained beside.
+
+    The result is an ordinary model file, as the best.safetensors of their run.
+    """
+    from sleuth.cli.merge import run_merge
+
+    run_merge(adapter, model, out)
 
 
 def evaluate(
@@ -204,6 +222,23 @@ def evaluate(
     )
 
 
+def convert(
+    model: Annotated[str, typer.Argument(help="A model's name, its file or its folder; see `sleuth models`.")],
+    to: Annotated[str, typer.Option(help="Whose form: huggingface, original (facebookresearch/detr) or sleuth.")],
+    out: Annotated[
+        Path, typer.Option(help="A new folder; for original, a .pth file; for sleuth, a .safetensors file.")
+    ],
+) -> None:
+    """Write a model in the form of another library, or in this one's.
+
+    Hugging Face's `from_pretrained` and the original's code load it and give the same outputs. A model that they
+    cannot express is refused.
+    """
+    from sleuth.cli.convert import run_convert
+
+    run_convert(model, to, out)
+
+
 def trace(
     model: ModelName = "detr-r50",
     size: Annotated[str, typer.Option(help="Height x width of the picture, such as 800x600.")] = "800x600",
@@ -219,8 +254,14 @@ def trace(
     run_trace(model, size, layers=layers, as_json=json)
 
 
-def models(json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False) -> None:
-    """List the models that are known by name."""
+def models(
+    json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+    docs: Annotated[Path | None, typer.Option(help="Write a page about each model into this folder instead.")] = None,
+) -> None:
+    """List what can be loaded by name.
+
+    Task, parameters, score, licence, origin, and whether the weights are on this machine.
+    """
     from sleuth.cli.models import run_models
 
-    run_models(as_json=json)
+    run_models(as_json=json, docs=docs)

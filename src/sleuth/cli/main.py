@@ -31,7 +31,9 @@ for _command in (
     commands.demo,
     commands.predict,
     commands.train,
+    commands.merge,
     commands.evaluate,
+    commands.convert,
     commands.trace,
     commands.models,
 ):

@@ -36,6 +36,7 @@ class TrainWords:
     weights: str | None = None
     scratch: bool = False
     freeze: str | None = None
+    lora: int | None = None
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -65,6 +66,7 @@ def with_words(tables: Table, words: TrainWords) -> Table:
         ("data", "images", None if words.images is None else str(words.images)),
         ("data", "skip_faulty", words.skip_faulty or None),
         ("model", "freeze", None if words.freeze is None else _listed(words.freeze)),
+        ("lora", "rank", words.lora),
         ("optimizer", "batch_size", words.batch_size),
         ("optimizer", "rate", words.rate),
         ("run", "seed", words.seed),

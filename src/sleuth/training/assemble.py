@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.models.detr import Detr, build_detr
+from sleuth.training.adapters import add_adapters
 from sleuth.training.parts import freeze
 from sleuth.training.recipe import Recipe
 from sleuth.training.start import take_backbone, take_weights
@@ -59,6 +60,12 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
     if settings.freeze:
         freeze(model, settings.freeze)
         remarks.append(f"frozen: {', '.join(settings.freeze)}")
+    if recipe.lora is not None:
+        layers = add_adapters(model, recipe.lora)
+        remarks.append(f"LoRA of rank {recipe.lora.rank} in {len(layers)} layers")
+    if settings.freeze or recipe.lora is not None:
+        counts = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+        remarks.append(f"trains {sum(counts):,} of {sum(p.numel() for p in model.parameters()):,} parameters")
     return Assembled(model, tuple(remarks))
 
 

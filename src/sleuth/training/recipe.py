@@ -11,6 +11,7 @@ from sleuth.data.transforms import Augmentation
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig
 from sleuth.tasks.detection import DetectionLossConfig, Preprocess
+from sleuth.training.adapters import LoraSettings
 from sleuth.training.optimizer import OptimizerSettings
 from sleuth.training.schedule import ScheduleSettings
 from sleuth.training.sections import Table, check_keys, fill, read_toml, set_value, toml_text
@@ -129,7 +130,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run as values: each attribute is a section of the file."""
+    """One run as values: each attribute is a section of the file; without ``[lora]`` there are no adapters."""
 
     model: ModelSettings
     data: DataSettings
@@ -140,10 +141,12 @@ class Recipe:
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     run: RunSettings
+    lora: LoraSettings | None = None
 
     def tables(self) -> dict[str, Table]:
         """The resolved recipe as plain tables, every key written out."""
-        tables = {section.name: _plain(getattr(self, section.name)) for section in dataclasses.fields(self)}
+        sections = {section.name: getattr(self, section.name) for section in dataclasses.fields(self)}
+        tables = {name: _plain(section) for name, section in sections.items() if section is not None}
         config = tables["model"].pop("config")
         del config["num_classes"]
         return tables | {"model": tables["model"] | config}
@@ -180,6 +183,10 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         return dict(tables.get(name, {}))
 
     model, preprocess = _model(section("model"), section("preprocess"), where)
+    if "lora" in tables and not model.weights:
+        raise UserError(
+            "[lora] adapts a model, and none is named", where=where, mend="name one with model.weights, or --model"
+        )
     return Recipe(
         model=model,
         data=fill(DataSettings, section("data"), section="data", where=where),
@@ -190,6 +197,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         optimizer=fill(OptimizerSettings, section("optimizer"), section="optimizer", where=where),
         schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
         run=fill(RunSettings, section("run"), section="run", where=where),
+        lora=fill(LoraSettings, section("lora"), section="lora", where=where) if "lora" in tables else None,
     )
 
 

@@ -19,6 +19,8 @@ from sleuth.data.samples import SampleSource
 from sleuth.data.stream import Batch, TrainingStream, mix
 from sleuth.errors import UserError
 from sleuth.tasks.detection import DetectionLoss, Preprocess, build_criterion
+from sleuth.training.adapter_files import save_adapters
+from sleuth.training.adapters import merged
 from sleuth.training.assemble import assemble, model_card
 from sleuth.training.checkpoint import (
     Counters,
@@ -249,8 +251,12 @@ class Run:
                 self._drawn = time.perf_counter()
 
     def save_model(self, path: Path, **notes: object) -> None:
-        """Save the model as it is now for evaluation and prediction."""
-        save_model(path, self.model, model_card(self.recipe, self.source, step=self.counters.step, **notes))
+        """Save the model as it is now for evaluation and prediction; adapters are merged, and saved apart as well."""
+        card = model_card(self.recipe, self.source, step=self.counters.step, **notes)
+        save_model(path, merged(self.model), card)
+        if self.recipe.lora is not None:
+            folder = path.with_name(f"{path.stem}-adapter")
+            save_adapters(folder, self.model, self.recipe.lora, card, base=self.recipe.model.weights)
 
     def _gathered(self, value: Any) -> list[Any]:
         if self.fabric.world_size == 1:

@@ -17,8 +17,8 @@ class RunFolder:
     """Paths and records of one run.
 
     ``recipe.toml`` as resolved, ``environment.json``, ``metrics.jsonl``, ``curves.png``, ``samples/``,
-    ``tensorboard/`` if asked for, ``best.safetensors`` and ``last.safetensors`` (models), and ``state.safetensors`` (to
-    resume from).
+    ``tensorboard/`` if asked for, ``best.safetensors`` and ``last.safetensors`` (models), ``best-adapter/`` and
+    ``last-adapter/`` where adapters were trained, and ``state.safetensors`` (to resume from).
 
     Args:
         path: the folder.
