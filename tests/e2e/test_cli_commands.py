@@ -16,14 +16,42 @@ def model(make_model, tmp_path_factory, scenes: Path) -> Path:
     return make_model(path, names=tuple(NAMES), category_ids=tuple(range(5, 5 + 3 * len(NAMES), 3)))
 
 
-def test_models_lists_the_catalog(cli):
+def test_models_lists_what_can_be_loaded(cli, hub):
     said = cli("models")
     assert said.code == 0
-    assert all(name in said.out for name in CATALOG)
+    assert all(name in said.out for name in (*CATALOG, "facebook/detr-resnet-50", "facebook/detr-resnet-101-panoptic"))
     listed = {entry["name"]: entry for entry in cli("models", "--json").json}
-    assert list(listed) == list(CATALOG)
-    assert [name for name, entry in listed.items() if entry["weights"]] == ["detr-scenes"]
+    assert set(CATALOG) < set(listed)
     assert listed["detr-r50"]["config"]["num_queries"] == 100
+    assert listed["detr-r50"]["weights"] is False
+    assert listed["detr-scenes"]["place"] == "bundled"
+    resnet = listed["facebook/detr-resnet-50"]
+    assert resnet["scores"] == {"box AP": 42.0}
+    assert resnet["licence"] == "Apache-2.0"
+    assert (resnet["place"], resnet["on_this_machine"]) == ("not yet", False)
+    assert not hub.asked, "the list needs no network"
+
+
+def test_models_tells_what_is_on_this_machine(cli, hub, tmp_path: Path):
+    folder = tmp_path / "hub-cache" / "models--facebook--detr-resnet-50"
+    snapshot = folder / "snapshots" / ("1" * 40)
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("1" * 40)
+    (snapshot / "config.json").touch()
+    place = {entry["name"]: entry["place"] for entry in cli("models", "--json").json}
+    assert place["facebook/detr-resnet-50"] == "not yet", "half of it"
+    (snapshot / "model.safetensors").touch()
+    place = {entry["name"]: entry["place"] for entry in cli("models", "--json").json}
+    assert place["facebook/detr-resnet-50"] == "cached"
+    assert place["facebook/detr-resnet-101"] == "not yet"
+
+
+def test_models_writes_a_page_about_each(cli, tmp_path: Path):
+    assert cli("models", "--docs", tmp_path / "pages").code == 0
+    page = (tmp_path / "pages" / "facebook-detr-resnet-50.md").read_text()
+    assert "box AP 42" in page
+    assert "41,524,768" in page
 
 
 def test_trace_shows_the_shapes_of_the_paper_model(cli):

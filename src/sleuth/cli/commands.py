@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="A model's name, here or on the hub, its file or its folder; see `sleuth models`.")
+    str,
+    typer.Option("--model", "-m", help="A model's name, here or on the hub, its file or folder; see `sleuth models`."),
 ]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 

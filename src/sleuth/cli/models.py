@@ -1,43 +1,71 @@
 """`sleuth models`."""
 
-from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-import torch
-
-from sleuth.cli.console import print_text, write_json
-from sleuth.models.detr import DetrConfig, build_detr
-from sleuth.weights.catalog import CATALOG
-
-
-def run_models(*, as_json: bool) -> None:
-    """List the catalog."""
-    if as_json:
-        listed = [
-            {
-                "name": name,
-                "about": known.about,
-                "weights": known.weights is not None,
-                "parameters": _parameters(known.config),
-                "config": asdict(known.config),
-                "preprocess": asdict(known.preprocess),
-            }
-            for name, known in CATALOG.items()
-        ]
-        write_json(listed, "-")
-        return
-    rows = [("name", "parameters", "queries", "layers", "weights", "about")]
-    for name, known in CATALOG.items():
-        config = known.config
-        layers = f"{config.encoder_layers}+{config.decoder_layers}"
-        weights = "none" if known.weights is None else "bundled"
-        rows.append((name, f"{_parameters(config):,}", str(config.num_queries), layers, weights, known.about))
-    name_w, parameters_w = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
-    for name, parameters, queries, layers, weights, about in rows:
-        print_text(f"{name:<{name_w}}  {parameters:>{parameters_w}}  {queries:>7}  {layers:>6}  {weights:<7}  {about}")
-    print_text("\nA model that you have trained is named by its .safetensors file or its run folder.")
+from sleuth.cli.console import print_text, tell, write_json
+from sleuth.cli.model_pages import write_pages
+from sleuth.weights.hub import is_on_this_machine
+from sleuth.weights.listing import LISTED, Listed
 
 
-def _parameters(config: DetrConfig) -> int:
-    """How many parameters a model has, counted without making room for them."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_detr(config).parameters())
+def run_models(*, as_json: bool, docs: Path | None = None) -> None:
+    """List what can be loaded by name, or write a page about each."""
+    if docs is not None:
+        tell(f"{len(write_pages(docs))} pages in {docs}")
+    elif as_json:
+        write_json([_entry(name, listed) for name, listed in LISTED.items()], "-")
+    else:
+        _print_table()
+
+
+def place_of(name: str, listed: Listed) -> str:
+    """Where a model's weights are: bundled, cached, not yet (downloaded when first used), or none."""
+    if listed.kind == "hub":
+        return "cached" if is_on_this_machine(name) else "not yet"
+    return "bundled" if listed.kind == "bundled" else "none"
+
+
+def _print_table() -> None:
+    rows: list[tuple[str, ...]] = [("name", "task", "parameters", "score", "licence", "origin", "weights")]
+    for name, listed in LISTED.items():
+        origin = "hub" if listed.kind == "hub" else "Sleuth"
+        task = listed.task.removesuffix(" segmentation")
+        score, place = listed.score or "-", place_of(name, listed)
+        rows.append((name, task, f"{listed.parameters:,}", score, listed.licence, origin, place))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[2] = row[2].rjust(widths[2])
+        print_text("  ".join(cells).rstrip())
+    print_text(
+        "\nWeights: bundled with Sleuth, cached on this machine, not yet (downloaded when first used), or none: an"
+        "\narchitecture to train. Scores of the hub's models are as published, on COCO val2017."
+        "\nAlso: any DETR of the hub (organisation/model), a folder with config.json and weights, a .pth file of the"
+        "\noriginal DETR, a .safetensors file that you have trained, or its run folder."
+    )
+
+
+def _entry(name: str, listed: Listed) -> dict[str, Any]:
+    """All about a model as plain values; the numbers of those that are built by name are added."""
+    from dataclasses import asdict
+
+    from sleuth.weights.catalog import CATALOG
+
+    place = place_of(name, listed)
+    values: dict[str, Any] = {
+        "name": name,
+        "about": listed.about,
+        "task": listed.task,
+        "parameters": listed.parameters,
+        "scores": dict(listed.scores),
+        "measured_on": listed.measured_on or None,
+        "licence": listed.licence,
+        "origin": listed.origin,
+        "weights": listed.kind != "architecture",
+        "on_this_machine": place in ("bundled", "cached"),
+        "place": place,
+    }
+    if name in CATALOG:
+        values |= {"config": asdict(CATALOG[name].config), "preprocess": asdict(CATALOG[name].preprocess)}
+    return values

@@ -1,4 +1,7 @@
-"""Models by name: configuration, preprocessing and, where they are bundled, weights. One literal table."""
+"""Models by name: configuration, preprocessing and, where they are bundled, weights. One literal table.
+
+What people want to know about them is in `listing`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +11,8 @@ from typing import Any
 
 from sleuth.errors import UserError
 from sleuth.models.detr import Detr, DetrConfig, build_detr
-from sleuth.tasks.detection import Preprocess
+from sleuth.tasks.preprocess import Preprocess
+from sleuth.weights.listing import LISTED
 
 _BUNDLED = Path(__file__).parent / "bundled"
 
@@ -20,13 +24,11 @@ class CatalogEntry:
     Args:
         config: its numbers.
         preprocess: how pictures become its input.
-        about: one line for `sleuth models`.
         weights: the bundled file, or None where the name stands for an architecture without weights.
     """
 
     config: DetrConfig
     preprocess: Preprocess
-    about: str
     weights: Path | None = None
 
 
@@ -48,26 +50,15 @@ DETR_SMALL = DetrConfig(
 )
 
 CATALOG: Mapping[str, CatalogEntry] = {
-    "detr-r18": CatalogEntry(replace(DETR_R50, backbone="resnet18"), Preprocess(), "DETR with ResNet-18"),
-    "detr-r34": CatalogEntry(replace(DETR_R50, backbone="resnet34"), Preprocess(), "DETR with ResNet-34"),
-    "detr-r50": CatalogEntry(DETR_R50, Preprocess(), "DETR with ResNet-50, the paper's baseline"),
-    "detr-r50-dc5": CatalogEntry(
-        replace(DETR_R50, dilation=True), Preprocess(), "DETR with ResNet-50 and a dilated last stage"
-    ),
-    "detr-r101": CatalogEntry(replace(DETR_R50, backbone="resnet101"), Preprocess(), "DETR with ResNet-101"),
-    "detr-r101-dc5": CatalogEntry(
-        replace(DETR_R50, backbone="resnet101", dilation=True),
-        Preprocess(),
-        "DETR with ResNet-101 and a dilated last stage",
-    ),
-    "detr-small": CatalogEntry(
-        DETR_SMALL, Preprocess(shortest=128, longest=128), "a small DETR that learns from scratch on one machine"
-    ),
+    "detr-r18": CatalogEntry(replace(DETR_R50, backbone="resnet18"), Preprocess()),
+    "detr-r34": CatalogEntry(replace(DETR_R50, backbone="resnet34"), Preprocess()),
+    "detr-r50": CatalogEntry(DETR_R50, Preprocess()),
+    "detr-r50-dc5": CatalogEntry(replace(DETR_R50, dilation=True), Preprocess()),
+    "detr-r101": CatalogEntry(replace(DETR_R50, backbone="resnet101"), Preprocess()),
+    "detr-r101-dc5": CatalogEntry(replace(DETR_R50, backbone="resnet101", dilation=True), Preprocess()),
+    "detr-small": CatalogEntry(DETR_SMALL, Preprocess(shortest=128, longest=128)),
     "detr-scenes": CatalogEntry(
-        DETR_SMALL,
-        Preprocess(shortest=128, longest=128),
-        "detr-small trained on the built-in scenes; its weights are bundled",
-        weights=_BUNDLED / "detr-scenes.safetensors",
+        DETR_SMALL, Preprocess(shortest=128, longest=128), weights=_BUNDLED / "detr-scenes.safetensors"
     ),
 }
 
@@ -80,8 +71,10 @@ def entry(name: str) -> CatalogEntry:
     """
     if name in CATALOG:
         return CATALOG[name]
-    near = get_close_matches(name, CATALOG, n=1, cutoff=0.4)
-    mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(CATALOG)}"
+    # Of the hub's names, people leave out the first part.
+    spoken = {known.split("/")[-1]: known for known in LISTED} | {known: known for known in (*LISTED, *CATALOG)}
+    near = get_close_matches(name, spoken, n=1, cutoff=0.6)
+    mend = f"did you mean {spoken[near[0]]!r}?" if near else f"known: {', '.join(dict.fromkeys((*CATALOG, *LISTED)))}"
     raise UserError(f"unknown model {name!r}", mend=f"{mend} A trained model is named by its .safetensors file")
 
 

@@ -17,9 +17,9 @@ from sleuth.weights.download import (
     fetch,
     keep_revision,
 )
-from sleuth.weights.processors import CONFIG_NAME as PROCESSOR
 
 CONFIG = "config.json"
+PROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """A model's weights under the first of these names that it has, whole or in shards."""
 

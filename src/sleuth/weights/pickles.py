@@ -19,6 +19,7 @@ from torch import Tensor
 from sleuth.errors import UserError
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_AGAIN = "copy or download it again, or take a .safetensors file of the model"
 _MEND = "take a .safetensors file of the model, or ask its author for its plain state dict"
 
 
@@ -81,7 +82,7 @@ def _load(path: Path) -> Any:
 def _refused(message: str, path: Path) -> UserError:
     needed = _GLOBAL.search(message)
     if needed is None:
-        return UserError("not a checkpoint of PyTorch's, or a broken one", where=path, mend="copy or download it again")
+        return UserError("not a checkpoint of PyTorch's, or a broken one", where=path, mend=_AGAIN)
     return UserError(
         f"not read: it would run code ({needed[1]}), and only tensors and plain values are read", where=path, mend=_MEND
     )
@@ -96,7 +97,7 @@ def _broken(error: Exception, path: Path) -> UserError:
         return UserError(what, where=path, mend=_MEND)
     if "central directory" in message:
         return UserError("the file is cut off or damaged", where=path, mend="copy or download it again")
-    return UserError("not a checkpoint of PyTorch's, or a broken one", where=path, mend="copy or download it again")
+    return UserError("not a checkpoint of PyTorch's, or a broken one", where=path, mend=_AGAIN)
 
 
 def _tensors(found: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

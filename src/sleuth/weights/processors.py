@@ -5,8 +5,9 @@ from typing import Any
 
 from sleuth.errors import UserError
 from sleuth.tasks.preprocess import Preprocess, Resample
+from sleuth.weights.hub import PROCESSOR as CONFIG_NAME
 
-CONFIG_NAME = "preprocessor_config.json"
+__all__ = ["CONFIG_NAME", "read_processor", "write_processor"]
 
 _SUPPORTED = ("DetrImageProcessor", "DetrImageProcessorFast", "DetrImageProcessorPil", "DetrFeatureExtractor")
 

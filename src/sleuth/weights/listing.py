@@ -1,0 +1,112 @@
+"""What can be loaded by name, for people: one literal table, from which `sleuth models` and docs/models/ are made.
+
+Nothing here imports PyTorch. What the names build is in `catalog`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["detection", "panoptic segmentation"]
+Kind = Literal["bundled", "hub", "architecture"]
+
+_ORIGINAL = "facebookresearch/detr, served by the Hugging Face hub"
+_HERE = "this project"
+_APACHE = "Apache-2.0"
+_COCO = "COCO val2017, published"
+_SCENES = "500 held-out scenes of the test split, measured here"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model that has a name.
+
+    Args:
+        about: one line.
+        kind: bundled (its weights come with Sleuth), hub (they are downloaded), or architecture (no weights).
+        task: what it answers.
+        parameters: how many numbers training may change; the constants of frozen batch norm are not counted.
+        architecture: the name in `CATALOG` that builds it.
+        scores: published (in percent) or measured (0 to 1), by the metric's name.
+        measured_on: what the scores were measured on, and by whom.
+        licence: of the weights.
+        origin: who trained it, and where its files come from.
+    """
+
+    about: str
+    kind: Kind
+    task: Task
+    parameters: int
+    architecture: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    measured_on: str = ""
+    licence: str = _APACHE
+    origin: str = _HERE
+
+    @property
+    def score(self) -> str:
+        """The scores in one line; empty for an architecture."""
+        return ", ".join(f"{metric} {value:.{1 if value > 1 else 3}f}" for metric, value in self.scores.items())
+
+
+def _published(about: str, architecture: str, parameters: int, scores: Mapping[str, float]) -> Listed:
+    task: Task = "panoptic segmentation" if "PQ" in scores else "detection"
+    return Listed(about, "hub", task, parameters, architecture, scores, _COCO, origin=_ORIGINAL)
+
+
+LISTED: Mapping[str, Listed] = {
+    "detr-scenes": Listed(
+        "detr-small, trained on the built-in scenes; its weights come with Sleuth",
+        "bundled",
+        "detection",
+        4_076_052,
+        "detr-scenes",
+        {"AP": 0.728, "AP50": 0.926},
+        _SCENES,
+    ),
+    "facebook/detr-resnet-50": _published(
+        "DETR with ResNet-50, the paper's baseline", "detr-r50", 41_524_768, {"box AP": 42.0}
+    ),
+    "facebook/detr-resnet-101": _published("DETR with ResNet-101", "detr-r101", 60_464_672, {"box AP": 43.5}),
+    "facebook/detr-resnet-50-dc5": _published(
+        "DETR with ResNet-50 and a dilated last stage", "detr-r50-dc5", 41_524_768, {"box AP": 43.3}
+    ),
+    "facebook/detr-resnet-101-dc5": _published(
+        "DETR with ResNet-101 and a dilated last stage", "detr-r101-dc5", 60_464_672, {"box AP": 44.9}
+    ),
+    "facebook/detr-resnet-50-panoptic": _published(
+        "DETR with ResNet-50 and a mask head", "detr-r50", 42_899_288, {"PQ": 43.4, "box AP": 38.8}
+    ),
+    "facebook/detr-resnet-50-dc5-panoptic": _published(
+        "DETR with ResNet-50, a dilated last stage and a mask head",
+        "detr-r50-dc5",
+        42_899_288,
+        {"PQ": 44.6, "box AP": 40.2},
+    ),
+    "facebook/detr-resnet-101-panoptic": _published(
+        "DETR with ResNet-101 and a mask head", "detr-r101", 61_839_192, {"PQ": 45.1, "box AP": 40.1}
+    ),
+    "detr-r18": Listed("DETR with ResNet-18", "architecture", "detection", 28_843_552, "detr-r18"),
+    "detr-r34": Listed("DETR with ResNet-34", "architecture", "detection", 38_944_288, "detr-r34"),
+    "detr-r50": Listed(
+        "DETR with ResNet-50, the paper's baseline", "architecture", "detection", 41_524_768, "detr-r50"
+    ),
+    "detr-r50-dc5": Listed(
+        "DETR with ResNet-50 and a dilated last stage", "architecture", "detection", 41_524_768, "detr-r50-dc5"
+    ),
+    "detr-r101": Listed("DETR with ResNet-101", "architecture", "detection", 60_464_672, "detr-r101"),
+    "detr-r101-dc5": Listed(
+        "DETR with ResNet-101 and a dilated last stage", "architecture", "detection", 60_464_672, "detr-r101-dc5"
+    ),
+    "detr-small": Listed(
+        "a small DETR that learns from scratch on one machine", "architecture", "detection", 4_076_052, "detr-small"
+    ),
+}
+
+
+def published_as(architecture: str) -> str | None:
+    """The model of the hub that holds published detection weights of an architecture; None where there is none."""
+    for name, listed in LISTED.items():
+        if (listed.kind, listed.task, listed.architecture) == ("hub", "detection", architecture):
+            return name
+    return None
