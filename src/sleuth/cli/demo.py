@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from sleuth.cli.console import out, print_text, progress, tell
-from sleuth.cli.drawing import found_cell, write_picture
+from sleuth.cli.drawing import found_cell, parted_cells, told_segments, write_picture
 from sleuth.data.samples import Sample
 from sleuth.data.scenes import SceneSource
 from sleuth.errors import UserError
@@ -20,6 +20,7 @@ from sleuth.runtime.models import open_model
 from sleuth.runtime.predictor import Predictor
 from sleuth.runtime.sources import Frame
 from sleuth.tasks.detection import preprocess_images
+from sleuth.weights.catalog import CATALOG
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +30,9 @@ SHOWN = 6
 
 THRESHOLD = 0.5
 ENLARGE = 4
+
+PANOPTIC_MODEL = "detr-scenes-panoptic"
+PANOPTIC_ENLARGE = 3
 
 
 def run_demo(folder: Path, model: str, scenes: int) -> None:
@@ -65,7 +69,10 @@ def run_demo(folder: Path, model: str, scenes: int) -> None:
 
     _draw(folder, samples, found, source.names)
     print_text(f"Pictures: {folder}/found.png, and one by one {folder}/scene-1.png to scene-{SHOWN}.png\n")
-    print_text(_next(folder))
+    if (parts := _part(folder, samples)) is not None:
+        console.print(parts)
+        print_text(f"Picture: {folder}/panoptic.png\n")
+    print_text(_next(folder, with_panoptic=parts is not None))
     tell(f"done in {time.monotonic() - started:.0f} s")
 
 
@@ -108,9 +115,31 @@ def _draw(folder: Path, samples: Sequence[Sample], found: Sequence[Detections], 
                 picture.save(temporary)
 
 
-def _next(folder: Path) -> str:
+def _part(folder: Path, samples: Sequence[Sample]) -> "Table | None":
+    """Every pixel of the same scenes by the bundled panoptic model, drawn and in a table; None without that model."""
+    known = CATALOG.get(PANOPTIC_MODEL)
+    if known is None or known.weights is None or not known.weights.is_file():
+        return None
+    frames = (Frame(sample.image, sample.name) for sample in samples)
+    found = list(Predictor(open_model(PANOPTIC_MODEL)).stream(frames, THRESHOLD, masks=False))
+    cells, side = parted_cells(found, enlarge=PANOPTIC_ENLARGE)
+    heading = f"{PANOPTIC_MODEL}: every pixel of the same scenes"
+    write_picture(folder / "panoptic.png", cells, heading=heading, side=side)
+    table = _table(f"{PANOPTIC_MODEL} parts the same scenes into things and stuff", ("scene", "things", "stuff"))
+    for each in found:
+        things, stuff = told_segments(each)
+        table.add_row(each.source, things, stuff)
+    return table
+
+
+def _next(folder: Path, *, with_panoptic: bool) -> str:
     commands = {
         f"sleuth predict {folder}/plain-1.png --json -": "the same, as numbers",
+    }
+    if with_panoptic:
+        line = f"sleuth predict {folder}/plain-1.png --model {PANOPTIC_MODEL} --panoptic {folder}/maps"
+        commands[line] = "its segments, as COCO writes them"
+    commands |= {
         "sleuth evaluate --model detr-scenes --data scenes --layers": "how each decoder layer improves",
         "sleuth trace --model detr-r50 --size 800x600": "the flow through the paper's model",
         "sleuth data check YOUR-FOLDER": "are my pictures and boxes sound?",

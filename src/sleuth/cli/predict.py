@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sleuth.cli.console import print_text, progress, tell, write_json
+from sleuth.cli.drawing import few, told_segments
 from sleuth.errors import UserError
-from sleuth.render.boxes import caption
 from sleuth.runtime.annotate import Annotator
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.panoptic_files import INDEX, MAPS, PanopticWriter
@@ -16,7 +16,6 @@ from sleuth.runtime.predictor import Predictor, load
 from sleuth.runtime.sources import Frame, Item, expand_sources
 from sleuth.tasks.segmentation import PANOPTIC_THRESHOLD
 
-_TOLD = 8
 DEFAULT_FOLDER = Path("sleuth-found")
 
 
@@ -127,19 +126,6 @@ def _count(items: Sequence[Item]) -> int | None:
 
 
 def _line(found: Detections) -> str:
-    """The best few objects of a picture, and how many more there are; then the stuff, with its share of the picture."""
-    if found.segments:
-        things = sorted((each for each in found.segments if each.is_thing), key=lambda each: -each.score)
-        stuff = sorted((each for each in found.segments if not each.is_thing), key=lambda each: -each.area)
-        height, width = found.size_hw
-        told = _few([caption(each.name, each.score) for each in things])
-        shares = _few([f"{each.name} {each.area / (height * width):.0%}" for each in stuff])
-        return f"{found.source}: {'; '.join(part for part in (told, shares) if part)}"
-    return f"{found.source}: {_few(found.captions) or 'nothing'}"
-
-
-def _few(captions: Sequence[str]) -> str:
-    told = list(captions[:_TOLD])
-    if len(captions) > _TOLD:
-        told[-1] += f" and {len(captions) - _TOLD} more"
-    return ", ".join(told)
+    """The best few objects of a picture and how many more there are; of a parted picture things, then stuff."""
+    told = "; ".join(part for part in told_segments(found) if part) if found.segments else few(found.captions)
+    return f"{found.source}: {told or 'nothing'}"

@@ -7,11 +7,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from sleuth.render.palette import Colour, font
+from sleuth.render.palette import INK, PAPER, Colour, font
 from sleuth.render.tags import text_size
 
-PAPER: Colour = (250, 250, 248)
-INK: Colour = (30, 30, 30)
 _MOST_SWATCHES = 4
 
 

@@ -24,6 +24,11 @@ PALETTE: tuple[Colour, ...] = (
     (51, 34, 136),
 )
 
+PAPER: Colour = (250, 250, 248)
+"""What is around pictures on a page."""
+INK: Colour = (30, 30, 30)
+"""Letters on paper."""
+
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _SHADES: tuple[tuple[Colour, float], ...] = (
     (_BLACK, 0.0),

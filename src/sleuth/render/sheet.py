@@ -9,10 +9,8 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
 from sleuth.render.boxes import draw_boxes
-from sleuth.render.palette import Colour, colour_of, font, ink_on
+from sleuth.render.palette import INK, PAPER, colour_of, font, ink_on
 
-PAPER: Colour = (250, 250, 248)
-INK: Colour = (30, 30, 30)
 GAP = 10
 TITLE_SIZE = 13
 LINE = 26

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sleuth.render.legend import PAPER, LegendEntry, add_legend
+from sleuth.render.legend import LegendEntry, add_legend
 from sleuth.render.masks import Region, draw_masks, draw_panoptic, legend_of, region_colours, smoothed
-from sleuth.render.palette import PALETTE, class_colours, colour_of, shade
+from sleuth.render.palette import PALETTE, PAPER, class_colours, colour_of, shade
 from sleuth.render.tags import Tags
 
 SIZE_HW = (200, 300)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sleuth.render.boxes import caption, draw_boxes, line_width
-from sleuth.render.palette import PALETTE, colour_of, font, ink_on
-from sleuth.render.sheet import PAPER, Cell, annotated, contact_sheet
+from sleuth.render.palette import PALETTE, PAPER, colour_of, font, ink_on
+from sleuth.render.sheet import Cell, annotated, contact_sheet
 
 
 def plain(value=128, size_hw=(120, 160)):
