@@ -9,9 +9,17 @@ from hypothesis import given
 
 from sleuth.errors import UserError
 from sleuth.weights.keymap import KeyMap, Rule
-from sleuth.weights.maps.detr_original import DETR_ORIGINAL
+from sleuth.weights.maps.detr_huggingface import detr_huggingface
+from sleuth.weights.maps.detr_original import DETR_ORIGINAL, DETR_ORIGINAL_MASKS
 
-RULES = [rule for rule in DETR_ORIGINAL.rules if rule.op != "drop"]
+TABLES = {
+    "original": DETR_ORIGINAL,
+    "original, masks": DETR_ORIGINAL_MASKS,
+    "huggingface, timm, masks": detr_huggingface(backbone="timm", masks=True),
+    "huggingface, own resnet": detr_huggingface(backbone="resnet"),
+    "huggingface, version 5": detr_huggingface(backbone="resnet", masks=True, layout="v5"),
+    "huggingface, two stages": detr_huggingface(backbone="timm", stages=2),
+}
 NUMBERS = st.dictionaries(st.sampled_from(["layer", "stage", "block", "n"]), st.integers(0, 120), min_size=4)
 
 
@@ -19,25 +27,33 @@ def concrete(pattern: str, numbers: dict[str, int]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: str(numbers[match[1]]), pattern)
 
 
-@given(st.sampled_from(DETR_ORIGINAL.rules), NUMBERS)
-def test_each_source_key_meets_its_own_rule_and_no_other(rule: Rule, numbers: dict[str, int]) -> None:
-    found, places = DETR_ORIGINAL.rule_for(concrete(rule.source, numbers))
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+@given(st.data(), NUMBERS)
+def test_each_spelling_of_a_source_meets_its_own_rule_and_no_other(
+    table: KeyMap, data: st.DataObject, numbers: dict[str, int]
+) -> None:
+    rule = data.draw(st.sampled_from(table.rules))
+    pattern = data.draw(st.sampled_from((rule.source, *rule.also)))
+    found, places = table.rule_for(concrete(pattern, numbers))
     assert found == rule
-    assert rule.source.format(**places) == concrete(rule.source, numbers)
+    assert pattern.format(**places) == concrete(pattern, numbers)
 
 
-@given(st.lists(st.tuples(st.sampled_from(RULES), NUMBERS), max_size=12))
-def test_loading_and_exporting_are_inverse(chosen: list[tuple[Rule, dict[str, int]]]) -> None:
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+@given(st.data())
+def test_loading_and_exporting_are_inverse(table: KeyMap, data: st.DataObject) -> None:
+    rules = [rule for rule in table.rules if rule.op != "drop"]
+    chosen = data.draw(st.lists(st.tuples(st.sampled_from(rules), NUMBERS), max_size=12))
     source = {concrete(rule.source, numbers): torch.randn(6, 2) for rule, numbers in chosen}
     wanted: dict[str, torch.Size] = {}
     for key in source:
-        rule, places = DETR_ORIGINAL.rule_for(key)
+        rule, places = table.rule_for(key)
         parts = ("q_proj", "k_proj", "v_proj") if rule.op == "split_qkv" else ("",)
         shape = torch.Size([6 // len(parts), 2])
         wanted |= {rule.target.format(qkv=part, **places): shape for part in parts}
-    loaded = DETR_ORIGINAL.load(source, wanted)
+    loaded = table.load(source, wanted)
     assert loaded.keys() == wanted.keys()
-    exported = DETR_ORIGINAL.export(loaded)
+    exported = table.export(loaded)
     assert exported.keys() == source.keys()
     assert all(torch.equal(exported[key], value) for key, value in source.items())
 

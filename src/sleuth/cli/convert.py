@@ -9,9 +9,10 @@ from sleuth.runtime.models import open_model
 from sleuth.weights.checkpoint import LoadedModel, save_model
 from sleuth.weights.origins.huggingface_export import write_folder
 from sleuth.weights.origins.original import write_original
+from sleuth.weights.resolve import RUN_WEIGHTS
 
 _FORMS = ("huggingface", "original", "sleuth")
-_FOLDER_NAMES = {"original": "checkpoint.pth", "sleuth": "model.safetensors"}
+_FOLDER_NAMES = {"original": "checkpoint.pth", "sleuth": RUN_WEIGHTS}
 _SUFFIXES = {"original": ".pth", "sleuth": ".safetensors"}
 
 

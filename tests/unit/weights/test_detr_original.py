@@ -1,13 +1,15 @@
 """The table for the original DETR leads to every key of every variant, and back."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
-from sleuth.weights.maps.detr_original import DETR_ORIGINAL
+from sleuth.weights.maps.detr_original import DETR_ORIGINAL, DETR_ORIGINAL_MASKS
 
 TINY = DetrConfig(
     backbone_width=4,
@@ -76,3 +78,27 @@ def test_a_model_of_other_classes_is_named() -> None:
     other = build_detr(replace(TINY, num_classes=7)).state_dict()
     with pytest.raises(UserError, match=r"'class_head.weight' has shape \[4, 8\], but the model wants \[8, 8\]"):
         DETR_ORIGINAL.load(theirs, {key: value.shape for key, value in other.items()})
+
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+@pytest.mark.parametrize(
+    ("fixture", "options"),
+    [
+        ("detr_r50", {}),
+        ("detr_r50_dc5", {"dilation": True}),
+        ("detr_r50_panoptic", {"num_classes": 250, "masks": True}),
+    ],
+)
+def test_every_key_of_the_original_s_own_state_dict(fixture: str, options: dict[str, object]) -> None:
+    """One to one: each of its keys leads to ours, all of ours are met, and they lead back to its own."""
+    theirs = json.loads((GOLDEN / fixture / "spec.json").read_text())["state_dict"]
+    table = DETR_ORIGINAL_MASKS if "masks" in options else DETR_ORIGINAL
+    with torch.device("meta"):
+        ours = build_detr(replace(DetrConfig(), **options)).state_dict()
+    exported = table.export(ours)
+    assert exported.keys() == set(theirs)
+    assert {table.rule_for(key)[0].op for key in theirs} == {"identity", "split_qkv"}
+    loaded = table.load(exported, {key: value.shape for key, value in ours.items()})
+    assert loaded.keys() == ours.keys()

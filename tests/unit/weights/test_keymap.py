@@ -116,6 +116,18 @@ def test_an_export_of_a_key_that_no_rule_leads_to() -> None:
         TABLE.export({"head.weight": torch.zeros(1)})
 
 
+def test_other_spellings_are_read_and_never_written() -> None:
+    table = KeyMap([Rule("new.{n}", "ours.{n}", also=("old.{n}", "older.x{n}"))], origin="nowhere")
+    tensor = torch.ones(2)
+    for key in ("new.3", "old.3", "older.x3"):
+        loaded = table.load({key: tensor}, {"ours.3": torch.Size([2])})
+        assert list(table.export(loaded)) == ["new.3"]
+    with pytest.raises(UserError, match=r"'old.3' fills 'ours.3' a second time"):
+        table.load({"new.3": tensor, "old.3": tensor}, {"ours.3": torch.Size([2])})
+    with pytest.raises(ValueError, match=r"old.{m} and ours.{n} have different placeholders"):
+        Rule("new.{n}", "ours.{n}", also=("old.{m}",))
+
+
 def test_a_drop_states_its_reason() -> None:
     with pytest.raises(ValueError, match="states no reason"):
         Rule("a", op="drop")

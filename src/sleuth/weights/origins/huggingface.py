@@ -57,7 +57,7 @@ def open_folder(folder: Path) -> LoadedModel:
         names=names,
         category_ids=_category_ids(extra, num_classes),
         preprocess=preprocess,
-        notes={**extra.table("notes").values, "origin": "huggingface", "loss": read_loss(values, where)},
+        notes={"origin": "huggingface", "loss": read_loss(values, where)},
         is_thing=_is_thing(extra, names),
     )
     keys = detr_huggingface(backbone=backbone.kind, masks=masks, stages=config.backbone_stages)
