@@ -53,10 +53,18 @@ def data(cli, tmp_path):
 
 
 def test_a_panoptic_model_on_scenes(cli, panoptic_model, tmp_path):
-    words = ["evaluate", "--model", panoptic_model, "--data", "scenes", "--limit", 4]
+    words = ["evaluate", "--model", panoptic_model, "--data", "scenes", "--limit", 2]
     said = cli(*words, "--out", tmp_path / "report")
     assert said.code == 0, said.err
-    for part in ("boxes", "masks", "Panoptic quality", "things", "stuff", "Classes, by masks", "at most 100 predictions"):
+    for part in (
+        "boxes",
+        "masks",
+        "Panoptic quality",
+        "things",
+        "stuff",
+        "Classes, by masks",
+        "at most 100 predictions",
+    ):
         assert part in said.out
     names = {path.name for path in (tmp_path / "report").iterdir()}
     assert names >= {
@@ -68,7 +76,7 @@ def test_a_panoptic_model_on_scenes(cli, panoptic_model, tmp_path):
     assert "Panoptic quality" in page
     numbers = cli(*words, "--json").json
     assert json.loads((tmp_path / "report" / "scores.json").read_text()) == numbers
-    assert numbers["panoptic"]["pictures"] == 4
+    assert numbers["panoptic"]["pictures"] == 2
     assert set(numbers["panoptic"]) == {"all", "things", "stuff", "per_class", "pictures"}
 
 
@@ -148,3 +156,26 @@ def test_what_cannot_be_measured_ends_in_one_line(cli, panoptic_model, data, wor
     assert said.code == 2
     assert said.err.count("\n") == 1
     assert all(part in said.err for part in parts), said.err
+
+
+@pytest.mark.parametrize("score", ["PQ", "mask AP50"])
+def test_a_training_keeps_its_best_by_masks(cli, tmp_path, score):
+    sets = {
+        **{f"model.{key}": str(value).lower() if value is True else value for key, value in TINY.items()},
+        "data.annotations": "panoptic",
+        "data.train_limit": 4,
+        "data.val_limit": 2,
+        "run.score": score,
+        "run.workers": 0,
+        "run.threads": 1,
+        "augmentation.scales": "[64]",
+        "augmentation.color_jitter": 0,
+    }
+    words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    more = ["--steps", 1, "--batch-size", 2, "--device", "cpu", "--out", tmp_path / "run"]
+    said = cli("train", "--data", "scenes", "--model", "detr-scenes", "--scratch", *more, *words)
+    assert said.code == 0, said.err
+    assert f"best {score} " in said.err
+    log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (scores,) = [entry["scores"] for entry in log if "scores" in entry]
+    assert {"AP", "mask AP", "PQ", "SQ", "RQ", "PQ things", "PQ stuff"} <= set(scores)

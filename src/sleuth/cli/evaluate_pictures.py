@@ -16,7 +16,7 @@ from sleuth.render.sheet import Cell, contact_sheet
 from sleuth.runtime.predictor import Predictor
 
 PICTURES = 6
-_SIDE = 420
+_SIDE = 340
 _READABLE_SIDE = 400
 
 
@@ -44,7 +44,8 @@ def write_pictures(
         enlarge = max(1, _READABLE_SIDE // max(found.size_hw))
         there = draw_sample(sample, source, enlarge=enlarge, panoptic=panoptic)
         cells += [_cell(there, f"{sample.name}: as it is"), _cell(np.asarray(found.plot(enlarge=enlarge)), "as found")]
-    page = contact_sheet(cells, columns=2, side=_SIDE, heading=f"Found with a score of {threshold:g} and up")
+    heading = "Things and stuff" if panoptic else f"Found with a score of {threshold:g} and up"
+    page = contact_sheet(cells, columns=4, side=_SIDE, heading=heading)
     with atomic_write(path) as temporary:
         Image.fromarray(page).save(temporary)
     return path

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from sleuth.errors import UserError
-from sleuth.evaluation.result_files import read_ground_truth, read_predictions, to_results, write_results
+from sleuth.evaluation.result_files import (
+    read_files,
+    read_ground_truth,
+    read_predictions,
+    to_results,
+    write_results,
+)
 
 BOX = [1, 2, 30, 40]
 
@@ -186,3 +192,60 @@ def test_no_permission(gt):
     path = gt(annotations())
     path.chmod(0)
     fails(lambda: read_ground_truth(path), "permission")
+
+
+SIZES = [{"id": 9, "height": 10, "width": 20}, {"id": 7, "height": 10, "width": 20}]
+SQUARE = [[2, 2, 6, 2, 6, 6, 2, 6]]
+RUNS = {"size": [10, 20], "counts": [22, 4, 6, 4, 6, 4, 6, 4, 144]}
+
+
+def with_masks(**changes):
+    entry = without(annotation(segmentation=SQUARE), "area")
+    return annotations(images=SIZES, annotations=[entry]) | changes
+
+
+def test_masks_of_both_files(gt, dt):
+    """The same square three times: as outline, as runs, and as runs written by this program."""
+    rows = [without(result(segmentation=RUNS), "bbox"), result(segmentation=SQUARE)]
+    truth, found = read_files(gt(with_masks()), dt(rows))
+    assert truth.areas.tolist() == [16]
+    assert truth.sizes_hw == ((10, 20), (10, 20))
+    assert truth.masks[0] == found.masks[0] == found.masks[1]
+    assert found.boxes_xywh_px.tolist() == [[2, 2, 4, 4], BOX]
+    text = to_results(truth, found)[0]["segmentation"]
+    assert text["size"] == [10, 20]
+    again = read_predictions(dt([result(segmentation=text)]), truth)
+    assert again.masks[0] == truth.masks[0]
+
+
+def test_masks_are_read_only_where_both_files_have_them(gt, dt):
+    truth, found = read_files(gt(with_masks()), dt([result()]))
+    assert (truth.masks, found.masks) == (None, None)
+    truth, found = read_files(gt(annotations()), dt([result(segmentation=SQUARE)]))
+    assert (truth.masks, found.masks) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("truth_changes", "rows", "words"),
+    [
+        ({}, [result(segmentation=RUNS), result()], ["dt.json", "entry 1", '"segmentation" is missing']),
+        ({}, [result(segmentation=[[1, 2]])], ["entry 0", '"segmentation"', "1 points"]),
+        ({}, [result(segmentation={"size": [9, 9], "counts": [81]})], ["entry 0", "smaller than the picture", "9x9"]),
+        ({}, [result(segmentation={"size": [10, 20], "counts": [3, 4]})], ["entry 0", "7 pixels of 200"]),
+        ({}, [result(segmentation={"size": [10, 20], "counts": "\u00e9"})], ["entry 0", "cannot be read"]),
+        ({"images": [{"id": 9}, {"id": 7}]}, [result(segmentation=RUNS)], ["gt.json", "images[0]", '"height"']),
+        (
+            {"images": [SIZES[0], {"id": 7, "height": 0, "width": 4}]},
+            [result(segmentation=RUNS)],
+            ["gt.json", "images[1]", "4x0"],
+        ),
+        (
+            {"annotations": [annotation(segmentation=SQUARE), annotation()]},
+            [result(segmentation=RUNS)],
+            ["gt.json", "annotations[1]", '"segmentation" is missing'],
+        ),
+    ],
+)
+def test_faults_of_masks(gt, dt, truth_changes, rows, words):
+    files = gt(with_masks(**truth_changes)), dt(rows)
+    fails(lambda: read_files(*files), *words)
