@@ -88,7 +88,9 @@ def evaluate_panoptic_files(
         raise UserError("this is not a COCO panoptic file", where=ground_truth, mend=_TRUTH)
     classes = read_classes(content, ground_truth)
     truths = _annotations(content, ground_truth, _TRUTH)
-    founds = _annotations(read_json(predictions), predictions, _FOUND)
+    results = read_json(predictions)
+    founds = _annotations(results, predictions, _FOUND)
+    _check_names(content, results, predictions)
     lacking = [image_id for image_id in truths if image_id not in founds]
     if lacking:
         raise UserError(
@@ -165,6 +167,28 @@ def _annotations(content: Any, path: Path, expected: str) -> dict[int, tuple[str
             raise UserError(f"the picture {image_id} comes twice", where=where, mend="give each picture one annotation")
         entries[image_id] = (where, entry)
     return entries
+
+
+def _check_names(truth: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+    """Refuse results that give an id to another picture than the ground truth does, where both name their pictures."""
+    there, here = _names(truth), _names(found)
+    for image_id, name in here.items():
+        if there.get(image_id, name) != name:
+            raise UserError(
+                f"picture {image_id} is {name!r} here, but {there[image_id]!r} in the ground truth",
+                where=path,
+                mend="number pictures as the ground truth does, or measure the model with --model and --data",
+            )
+
+
+def _names(content: Mapping[str, Any]) -> dict[int, str]:
+    """The file name of each picture, without folder and suffix, as far as the JSON tells."""
+    images = content.get("images")
+    return {
+        entry["id"]: Path(entry["file_name"]).stem
+        for entry in (images if isinstance(images, list) else [])
+        if isinstance(entry, dict) and isinstance(entry.get("id"), int) and isinstance(entry.get("file_name"), str)
+    }
 
 
 def _read_map(entry: Mapping[str, Any], where: str, folder: Path, classes: PanopticClasses) -> PanopticMap:

@@ -178,6 +178,13 @@ def test_other_folders_and_more_predictions_than_asked_for(folders):
             {"found": {"annotations": [entry(3), entry(segments_info=[{"id": 1, "category_id": 8}])]}},
             ["found.json", "annotations[1]", "segments_info[0]", '"category_id" is 8', "5, 9"],
         ),
+        (
+            {
+                "truth": {"images": [{"id": 4, "file_name": "a/b.jpg"}]},
+                "found": {"images": [{"id": 4, "file_name": "c"}]},
+            },
+            ["found.json", "picture 4 is 'c' here, but 'b'", "--model"],
+        ),
         ({"found": {"annotations": {}}}, ['"annotations" is not a list']),
         ({"truth": {"annotations": []}}, ["truth.json", "not a COCO panoptic file"]),
         ({"truth": {"categories": []}}, ["truth.json", "at least one category"]),
