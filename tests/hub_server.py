@@ -39,6 +39,7 @@ class Hub:
         self.asked: list[tuple[str, str, str | None]] = []
         self.tokens: list[tuple[str, str | None]] = []
         self.cut_after: list[int] = []  # bytes of the body after which each next large answer breaks off
+        self.hold_after: int | None = None  # bytes after which a large answer comes to a standstill
         self.spoil = 0  # how many next large answers have a wrong byte
         self.stopped = False
         self.status = 0  # answer everything with this error
@@ -143,7 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if with_body:
-            self.wfile.write(body[:cut])
+            hold = self.hub.hold_after if cut is None and self.path.startswith("/large/") else None
+            self.wfile.write(body[: cut if hold is None else hold])
             self.wfile.flush()
+            if hold is not None:
+                self.connection.settimeout(10)
+                self.rfile.read(1)  # until the other side goes away
+                self.close_connection = True
         if cut is not None:
             self.close_connection = True
