@@ -50,7 +50,8 @@ def test_model_criterion_and_optimizer_build(recipe: Recipe):
     optimizer = build_optimizer(model, recipe.optimizer)
     rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
     assert rates["rest"] == recipe.optimizer.rate
-    assert "backbone" in rates
+    frozen = recipe.lora is not None or not {"backbone", "detector"}.isdisjoint(recipe.model.freeze)
+    assert ("backbone" in rates) != frozen
 
 
 def test_augmentation_runs(recipe: Recipe):

@@ -98,6 +98,9 @@ def train(
     scale: Annotated[int | None, typer.Option(help="Shorter side of the pictures in pixels.")] = None,
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
+    annotations: Annotated[
+        str | None, typer.Option(help="What to learn of the data: boxes; instances or panoptic, with masks.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes that train together.")] = None,
@@ -129,6 +132,7 @@ def train(
         scale=scale,
         format=format,
         images=images,
+        annotations=annotations,
         seed=seed,
         device=device,
         devices=devices,

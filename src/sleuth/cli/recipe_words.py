@@ -8,6 +8,7 @@ from typing import Any
 
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
+from sleuth.data.samples import check_annotations
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig
 from sleuth.tasks.detection import Preprocess
@@ -44,6 +45,7 @@ class TrainWords:
     scale: int | None = None
     format: str | None = None
     images: Path | None = None
+    annotations: str | None = None
     seed: int | None = None
     device: str | None = None
     devices: int | None = None
@@ -64,6 +66,7 @@ def with_words(tables: Table, words: TrainWords) -> Table:
         ("data", "path", words.data),
         ("data", "format", words.format),
         ("data", "images", None if words.images is None else str(words.images)),
+        ("data", "annotations", words.annotations),
         ("data", "skip_faulty", words.skip_faulty or None),
         ("model", "freeze", None if words.freeze is None else _listed(words.freeze)),
         ("lora", "rank", words.lora),
@@ -100,13 +103,17 @@ def tables_for_data(words: TrainWords) -> Table:
     small, scenes = start.config.dim < SMALL_DIM, words.data == BUILT_IN_DATA
     scale = words.scale or (128 if scenes else start.scale or (256 if small else 800))
     batch = words.batch_size or (8 if small else 2)
-    model, data = dict(start.model), {"path": words.data}
+    model, data, annotations = dict(start.model), {"path": words.data}, words.annotations or "boxes"
+    check_annotations(annotations)
+    if start.config.masks != (annotations != "boxes"):
+        # Boxes alone teach no masks.
+        model["masks"] = annotations != "boxes"
     if scenes:
         pictures = 100_000
         augmentation: Table = {"scales": [], "crop_prob": 0.0, "flip": False}
     else:
-        data |= _splits(available_splits(words.data, words.format))
-        report = check_data(open_data(words.data, words.format, data["train"], words.images))
+        data |= _splits(available_splits(words.data, words.format, annotations))
+        report = check_data(open_data(words.data, words.format, data["train"], words.images, annotations=annotations))
         pictures = max(1, report.pictures - (len(report.faulty_image_ids) if words.skip_faulty else 0))
         augmentation = {"scale": scale, "color_jitter": 0.2}
         if start.preprocess is not None and words.scale is None:

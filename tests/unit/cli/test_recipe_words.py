@@ -176,6 +176,15 @@ def test_a_crowded_start_gets_more_queries(tmp_path: Path):
     assert (recipe.model.weights, recipe.model.config.num_queries) == ("detr-scenes", 60)
 
 
+def test_annotations_say_whether_there_are_masks():
+    recipe = recipe_for(data="scenes", model="detr-scenes", annotations="panoptic")
+    assert recipe.data.annotations == "panoptic"
+    assert recipe.model.config.masks
+    assert not recipe_for(data="scenes", model="detr-scenes").model.config.masks
+    with pytest.raises(UserError, match="panoptic"):
+        recipe_for(data="scenes", annotations="panoptick")
+
+
 def test_a_model_with_weights_replaces_the_start_of_a_recipe():
     def tables(**words):
         given = {"name": "detr-small", "num_queries": 40, "weights": "old.safetensors"}

@@ -19,7 +19,6 @@ from sleuth.training.sources import open_source
 from sleuth.types import SetPrediction
 from sleuth.weights.checkpoint import detr_card, save_model
 
-
 # The decoder's content starts at zero: in the first layer's self-attention there are no values to attend to.
 IDLE = "decoder.layers.0.self_attention."
 

@@ -12,6 +12,8 @@ from sleuth.training.assemble import assemble, build_model
 from sleuth.training.recipe import recipe_from_tables
 from sleuth.training.sections import Table
 from sleuth.weights.checkpoint import LoadedModel, detr_card, save_model
+from sleuth.weights.origins.huggingface_export import write_folder
+from sleuth.weights.origins.original import write_original
 from sleuth.weights.resolve import open_model
 
 CONFIG = DetrConfig(
@@ -132,3 +134,30 @@ def test_a_mask_head_is_added_or_dropped(tmp_path: Path):
     dropped = made(masks, False)
     assert dropped.model.mask_head is None
     assert "mask head dropped" in dropped.remarks[0]
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "original"])
+def test_models_of_other_origins_are_starts(kind: str, tmp_path: Path):
+    config = replace(
+        CONFIG, backbone="resnet18", backbone_width=64, num_heads=2 if kind == "huggingface" else 8, dim=64
+    )
+    torch.manual_seed(7)
+    names = ("cat", "dog", "bus")
+    card = detr_card(config, names=names, category_ids=(0, 1, 2), preprocess=PREPROCESS)
+    ours, theirs = LoadedModel(build_detr(config), card), tmp_path / "theirs"
+    if kind == "huggingface":
+        theirs.mkdir()
+        write_folder(theirs, ours)
+    else:
+        theirs = tmp_path / "theirs.pth"
+        write_original(theirs, ours)
+    tables: Table = {"model": {"weights": str(theirs), "num_queries": 9, "masks": True}, "run": {"steps": 1}}
+    made = recipe_from_tables(tables, where="test")
+    assert (made.model.config.dim, made.preprocess.mean) == (64, PREPROCESS.mean)
+    assembled = assemble(made, ("dog", "wolf"))
+    assert (
+        "1 class kept (dog), 1 class fresh (wolf), 8 queries kept, 1 query fresh, mask head fresh"
+        in assembled.remarks[0]
+    )
+    for name in ("encoder.layers.0.self_attention.q_proj.weight", "backbone.body.conv1.weight"):
+        assert torch.equal(assembled.model.state_dict()[name], ours.model.state_dict()[name])
