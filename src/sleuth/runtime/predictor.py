@@ -12,7 +12,7 @@ from sleuth.models.detr import Detr
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.models import open_model
-from sleuth.runtime.segments import find_masks, find_panoptic
+from sleuth.runtime.segments import find_masks, find_panoptic, keep_masks
 from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
 from sleuth.tasks.segmentation import PANOPTIC_THRESHOLD
@@ -206,7 +206,8 @@ class Predictor:
         sizes_hw = [_size_of(frame) for frame in frames]
         every = decode_detections(prediction, sizes_hw, threshold=wish.threshold)
         for picture, (row, frame, found) in enumerate(zip(rows, frames, every, strict=True)):
-            waiting[row] = (frame, self._describe(frame, found, prediction, picture, wish))
+            # Masks of one picture are kept only as long as it is described.
+            waiting[row] = (frame, self._describe(frame, found, keep_masks(prediction), picture, wish))
 
     def _as_model(self, images: ImageBatch) -> ImageBatch:
         dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
@@ -221,7 +222,7 @@ class Predictor:
         packed = None
         if wish.masks:
             packed, finite = find_masks(prediction, picture, found.queries[rows], size_hw=size_hw)
-            packed, rows = packed.keep(finite.nonzero()[:, 0].tolist()), rows[finite.to(rows.device)]
+            rows = rows[finite.to(rows.device)]
         ids, segments = None, None
         if wish.panoptic:
             ids, segments = find_panoptic(

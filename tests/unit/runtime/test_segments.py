@@ -11,7 +11,7 @@ from sleuth.errors import UserError
 from sleuth.geometry.rle import PackedMasks
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.predictor import Predictor
-from sleuth.runtime.segments import find_masks
+from sleuth.runtime.segments import find_masks, keep_masks
 from sleuth.tasks.detection import decode_detections, preprocess_images
 from sleuth.tasks.segmentation import decode_panoptic, read_masks
 from sleuth.types import Memory, SetPrediction
@@ -41,10 +41,12 @@ def test_answers_are_those_of_the_task(panoptic_detector: Predictor, alone: list
         sizes = {"picture_hw": tuple(images.pixels.shape[-2:]), "size_hw": size_hw}
         assert torch.equal(found.masks, read_masks(prediction, 0, raw.queries, **sizes))
         parted = decode_panoptic(prediction, 0, is_thing=panoptic_detector.is_thing, threshold=0.3, **sizes)
-        assert torch.equal(found.panoptic, parted.segment_ids)
+        # The masks are those that were read before, in another order: a pixel on an edge may change.
+        assert (found.panoptic != parted.segment_ids).float().mean() < 0.001
         kept = [each for each in parted.segments if each.area]
-        assert [(each.id, each.label, each.area) for each in found.segments] == [
-            (each.id, each.label, each.area) for each in kept
+        assert [(each.id, each.label) for each in found.segments] == [(each.id, each.label) for each in kept]
+        assert [each.area for each in found.segments] == [
+            int((found.panoptic == each.id).sum()) for each in found.segments
         ]
         assert all(each.name == panoptic_detector.names[each.label] for each in found.segments)
         assert all(each.category_id == panoptic_detector.category_ids[each.label] for each in found.segments)
@@ -85,6 +87,8 @@ def test_masks_are_read_for_what_scores_enough_and_for_nothing_else(panoptic_det
     assert found.masks is None
     assert found.panoptic is None
     assert found.segments is None
+    (found,) = panoptic_detector.predict(PICTURES[0], 0.0, panoptic_threshold=0.0)
+    assert sorted(asked) == list(range(8)), "the panoptic map reads no mask again"
     (found,) = panoptic_detector.predict(PICTURES[0], 1.0)
     assert found.masks.shape == (0, 40, 60)
 
@@ -168,11 +172,11 @@ def test_many_masks_of_a_large_picture_are_never_there_together():
         masks=lambda picture, query: wide - query[:, None, None] / 100,
     )
     tracemalloc.start()  # of NumPy's memory; PyTorch's is not traced
-    packed, finite = find_masks(prediction, 0, torch.arange(100), size_hw=(540, 960))
+    packed, finite = find_masks(keep_masks(prediction), 0, torch.arange(100), size_hw=(540, 960))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert isinstance(packed, PackedMasks)
-    assert finite.all()
+    assert finite.tolist() == list(range(100))
     assert peak < 8e6
     assert sum(map(len, packed.counts)) < 1e6
     assert list(packed.areas) == sorted(packed.areas, reverse=True)
