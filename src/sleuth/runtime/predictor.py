@@ -40,12 +40,14 @@ def load(name_or_path: str | Path, device: str = "auto") -> "Predictor":
     """A model ready to find objects.
 
     Args:
-        name_or_path: a name from the catalog that has weights (``detr-scenes``), a ``.safetensors`` file that
-            `sleuth train` wrote, or its run folder.
+        name_or_path: a name from the catalog that has weights (``detr-scenes``); a model of the Hugging Face hub
+            (``facebook/detr-resnet-50``, or with ``@revision``), downloaded once; a folder with config.json and
+            weights; a ``.pth`` file of the original DETR; a ``.safetensors`` file that `sleuth train` wrote, or its
+            run folder.
         device: auto, cpu, cuda, cuda:1 or mps.
 
     Raises:
-        UserError: there is no such model or device, or the file is broken.
+        UserError: there is no such model or device, the model cannot be had, or its files are broken.
     """
     return Predictor(open_model(name_or_path), device=choose_device(device))
 

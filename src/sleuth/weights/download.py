@@ -94,7 +94,7 @@ def check_cached(path: Path, shelf: Shelf) -> None:
     Raises:
         UserError: they differ.
     """
-    checksum = path.resolve().name
+    checksum = _blob_of(path).name
     if not _is_sound(path, checksum):
         what = f"{path.name} of {shelf.name} is damaged: its checksum is not {checksum[:12]}..."
         raise UserError(what, where=path, mend="load the model once with a network, and it is downloaded again")
@@ -116,14 +116,14 @@ def fetch(shelf: Shelf, file: str) -> Path:
 
     here = cached(shelf, file)
     if here is not None:
-        if _is_sound(here, here.resolve().name):
+        if _is_sound(here, _blob_of(here).name):
             return here
         line = f"{here}: {file} of {shelf.name} is damaged (its checksum is wrong); it is downloaded again"
         warnings.warn(UserWarningLine(line), stacklevel=2)
     found = _ask(shelf, file)
     with _explained(shelf, file, downloading=True), _quiet():
         if here is not None:
-            for path in (here.resolve(), here):
+            for path in (_blob_of(here), here):
                 path.unlink(missing_ok=True)
         blob = shelf.folder / "blobs" / found.checksum
         if not _is_sound(blob, found.checksum):
@@ -208,6 +208,11 @@ def _download(found: _Found, blob: Path, shelf: Shelf, file: str) -> None:
             partial.unlink()
     what = f"{file} of {shelf.name} arrived damaged twice: its checksum is not {found.checksum[:12]}..."
     raise UserError(what, mend="try again later, or through another network")
+
+
+def _blob_of(path: Path) -> Path:
+    """What a file of a snapshot links to: it is named by its checksum, and may itself link to a store of all models."""
+    return path.parent / path.readlink() if path.is_symlink() else path
 
 
 def _is_sound(path: Path, checksum: str) -> bool:

@@ -210,6 +210,21 @@ def test_a_damaged_file_of_the_cache_is_named_and_mended(hub, model, monkeypatch
         assert contents(snapshot(NAME)) == FILES
 
 
+def test_blobs_may_lie_in_a_store_of_all_models(hub, model, tmp_path) -> None:
+    """Newer versions of huggingface_hub keep large files once for all caches, under another name."""
+    folder = snapshot(NAME)
+    blob, store = (folder / "model.safetensors").resolve(), tmp_path / "store" / ("a" * 64)
+    store.parent.mkdir()
+    blob.rename(store)
+    blob.symlink_to(store)
+    assert contents(snapshot(NAME)) == FILES
+    assert hub.downloads().total() == 1
+    store.write_bytes(b"broken")
+    with pytest.warns(UserWarningLine, match="damaged"):
+        assert contents(snapshot(NAME)) == FILES
+    assert not blob.is_symlink()
+
+
 def test_another_process_was_faster(hub, model, tmp_path) -> None:
     """A blob that lies there already, sound, is only linked."""
     import hashlib
