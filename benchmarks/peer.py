@@ -11,56 +11,9 @@ from sleuth.backbones.resnet import FrozenBatchNorm2d
 from sleuth.models.detr import Detr, DetrConfig
 from sleuth.nn.attention import MultiHeadAttention
 from sleuth.types import ImageBatch, Target
-from sleuth.weights.keymap import KeyMap, Rule
+from sleuth.weights.maps.detr_huggingface import detr_huggingface
 
-
-def _both(source: str, target: str) -> list[Rule]:
-    return [Rule(f"{source}.{leaf}", f"{target}.{leaf}") for leaf in ("weight", "bias")]
-
-
-def _attention(source: str, target: str) -> list[Rule]:
-    rules = [rule for name in ("q_proj", "k_proj", "v_proj") for rule in _both(f"{source}.{name}", f"{target}.{name}")]
-    return rules + _both(f"{source}.o_proj", f"{target}.out_proj")
-
-
-def _norm(source: str, target: str) -> list[Rule]:
-    return [Rule(f"{source}.{leaf}", f"{target}.{leaf}") for leaf in ("weight", "bias", "running_mean", "running_var")]
-
-
-def _backbone() -> list[Rule]:
-    ours, theirs, block = "backbone.body", "model.backbone.model", "layer{stage}.{block}"
-    convolutions = ("conv1", f"{block}.conv{{n}}", f"{block}.downsample.0")
-    norms = ("bn1", f"{block}.bn{{n}}", f"{block}.downsample.1")
-    rules = [Rule(f"{theirs}.{at}.weight", f"{ours}.{at}.weight") for at in convolutions]
-    return rules + [rule for at in norms for rule in _norm(f"{theirs}.{at}", f"{ours}.{at}")]
-
-
-def _layers() -> list[Rule]:
-    rules: list[Rule] = []
-    last_norm = {"encoder": "norm2", "decoder": "norm3"}
-    for stack, norm in last_norm.items():
-        theirs, ours = f"model.{stack}.layers.{{layer}}", f"{stack}.layers.{{layer}}"
-        rules += _attention(f"{theirs}.self_attn", f"{ours}.self_attention")
-        rules += _both(f"{theirs}.self_attn_layer_norm", f"{ours}.norm1")
-        rules += _both(f"{theirs}.mlp.fc{{n}}", f"{ours}.feedforward.linear{{n}}")
-        rules += _both(f"{theirs}.final_layer_norm", f"{ours}.{norm}")
-    theirs, ours = "model.decoder.layers.{layer}", "decoder.layers.{layer}"
-    rules += _attention(f"{theirs}.encoder_attn", f"{ours}.cross_attention")
-    return rules + _both(f"{theirs}.encoder_attn_layer_norm", f"{ours}.norm2")
-
-
-PEER_KEYS = KeyMap(
-    [
-        *_backbone(),
-        *_both("model.input_projection", "input_proj"),
-        *_layers(),
-        *_both("model.decoder.layernorm", "decoder.norm"),
-        Rule("model.query_position_embeddings.weight", "queries.weight"),
-        *_both("class_labels_classifier", "class_head"),
-        *_both("bbox_predictor.layers.{n}", "box_head.mlp.layers.{n}"),
-    ],
-    origin="transformers DetrForObjectDetection",
-)
+PEER_KEYS = detr_huggingface(backbone="timm", layout="v5")
 
 
 def build_peer(

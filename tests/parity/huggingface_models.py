@@ -1,15 +1,11 @@
 """Hugging Face's own DETR with random weights, in usual and unusual configurations, and its answers."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from transformers import DetrConfig, DetrForObjectDetection, DetrForSegmentation, ResNetConfig
+from transformers import DetrConfig, DetrForObjectDetection, DetrForSegmentation, ResNetConfig
 
 from sleuth.models.detr import Detr
 from sleuth.types import ImageBatch, SetPrediction

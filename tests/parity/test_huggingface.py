@@ -16,11 +16,6 @@ from sleuth.weights.origins.huggingface import open_folder
 from sleuth.weights.origins.huggingface_export import write_folder
 from sleuth.weights.origins.original import open_original, write_original
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
-
 ALL_STAGES = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
 DETECTORS: dict[str, dict[str, Any]] = {
     "timm resnet18": {"backbone": "resnet18"},

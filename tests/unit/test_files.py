@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sleuth.errors import UserError
-from sleuth.files import atomic_write, explain_os_error, make_folder
+from sleuth.files import atomic_folder, atomic_write, explain_os_error, make_folder
 
 
 class CrashError(Exception):
@@ -188,3 +188,43 @@ def test_make_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "a file of this name is in the way" in fault(lambda: make_folder(tmp_path / "file"))
     assert "a part of the path is a file" in fault(lambda: make_folder(tmp_path / "file" / "sub"))
+
+
+def fill_half(path: Path, error: BaseException) -> None:
+    with atomic_folder(path) as folder:
+        (folder / "half.txt").write_text("half")
+        raise error
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "new"
+    with atomic_folder(place) as folder:
+        (folder / "a.txt").write_text("a")
+        assert not place.exists()
+    assert [file.name for file in place.iterdir()] == ["a.txt"]
+    assert stat.S_IMODE(place.stat().st_mode) == 0o777 & ~_current_umask()
+    assert [file.name for file in place.parent.iterdir()] == ["new"]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    for error, expected in ((CrashError(), CrashError), (OSError(errno.ENOSPC, "full"), UserError)):
+        with pytest.raises(expected):
+            fill_half(tmp_path / "new", error)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_takes_an_empty_place_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with atomic_folder(tmp_path / "empty") as folder:
+        (folder / "a.txt").write_text("a")
+    assert (tmp_path / "empty" / "a.txt").read_text() == "a"
+    for place, message in (("empty", "the folder is not empty"), ("empty/a.txt", "there is a file of this name")):
+        with pytest.raises(UserError, match=message), atomic_folder(tmp_path / place):
+            raise CrashError
+    assert [file.name for file in tmp_path.rglob("*")] == ["empty", "a.txt"]
+
+
+def _current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -29,7 +29,7 @@ def own(**more: Any) -> dict[str, Any]:
 
 def test_what_is_missing_takes_their_defaults() -> None:
     assert read({}) == PLAIN
-    assert read(dict.fromkeys(["d_model", "backbone", "dropout", "backbone_config"])) == PLAIN
+    assert read(dict.fromkeys(["d_model", "backbone", "dropout", "backbone_config", "a_field_of_tomorrow"])) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,7 @@ def test_every_field_that_version_4_writes() -> None:
         ({"num_queries": 0}, "num_queries = 0 is less than 1"),
         ({"encoder_layers": 6, "num_hidden_layers": 3}, "num_hidden_layers = 3 .*encoder_layers = 6 says otherwise"),
         ({"use_lightning": True}, "the field 'use_lightning' is unknown"),
+        ({"masks": True}, "masks = True cannot be honoured: the weights say otherwise"),
         ({"backbone": "resnet50d"}, "the backbone 'resnet50d' is not supported.*resnet18, resnet34"),
         ({"backbone": 50}, "backbone = 50 cannot be honoured: a text"),
         ({"backbone_config": {"model_type": "swin"}}, "backbone_config.model_type = 'swin'"),

@@ -15,7 +15,7 @@ from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.types import ImageBatch
 from sleuth.weights.checkpoint import LoadedModel, detr_card
-from sleuth.weights.origins.coco_names import coco_is_thing, coco_names
+from sleuth.weights.origins.coco_names import coco_is_thing, coco_names, named_as_coco_panoptic
 from sleuth.weights.origins.huggingface import check_config, open_folder
 from sleuth.weights.origins.huggingface_export import write_folder
 from sleuth.weights.origins.original import open_original, write_original
@@ -294,6 +294,19 @@ def test_coco_s_names_are_known() -> None:
     assert coco_is_thing(names) is None
     assert coco_is_thing(panoptic[::-1]) is None
     assert coco_names(80) is None
+
+
+def test_placeholders_of_panoptic_models_get_coco_s_names() -> None:
+    panoptic = coco_names(250)
+    assert panoptic is not None
+    unnamed = tuple(f"LABEL_{label}" for label in range(250))
+    named = named_as_coco_panoptic(unnamed)
+    assert named is not None
+    assert (named[0], named[1], named[199], named[249]) == ("LABEL_0", "person", "wall-other-merged", "LABEL_249")
+    assert coco_is_thing(named) == coco_is_thing(panoptic) is not None
+    assert named_as_coco_panoptic((*panoptic[:184], *unnamed[184:])) is not None
+    assert named_as_coco_panoptic(("LABEL_0", "robot", *unnamed[2:])) is None
+    assert named_as_coco_panoptic(unnamed[:91]) is None
 
 
 def test_names_are_those_of_the_data(shared_data: Any) -> None:

@@ -1,8 +1,12 @@
 """COCO's category names by their own ids, as published DETR weights number their classes."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 NO_NAME = "N/A"
+
+# What Hugging Face calls a class that nobody named, as in the first configurations of its panoptic DETR.
+_PLACEHOLDER = re.compile(r"LABEL_\d+|N/A")
 
 # fmt: off
 THINGS: Mapping[int, str] = {
@@ -48,6 +52,20 @@ def coco_names(num_classes: int) -> tuple[str, ...] | None:
     """
     known = {DETECTION_CLASSES: THINGS, PANOPTIC_CLASSES: {**THINGS, **STUFF}}.get(num_classes)
     return None if known is None else tuple(known.get(label, NO_NAME) for label in range(num_classes))
+
+
+def named_as_coco_panoptic(names: Sequence[str]) -> tuple[str, ...] | None:
+    """COCO panoptic's names in place of placeholders such as LABEL_187; None if the classes are not COCO's.
+
+    Args:
+        names: of every class, placeholders among them; those that are no placeholders have to be COCO's.
+    """
+    known = {**THINGS, **STUFF}
+    if len(names) != PANOPTIC_CLASSES:
+        return None
+    if any(name != known.get(label, name) for label, name in enumerate(names) if not _PLACEHOLDER.fullmatch(name)):
+        return None
+    return tuple(known.get(label, name) for label, name in enumerate(names))
 
 
 def coco_is_thing(names: Sequence[str]) -> tuple[bool, ...] | None:

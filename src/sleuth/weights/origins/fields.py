@@ -76,8 +76,9 @@ class Fields:
             raise self.fault(name, f"only {wanted!r} is supported")
 
     def known(self, *names: frozenset[str]) -> None:
-        """No field is any other than these."""
-        if unknown := sorted(self.values.keys() - frozenset().union(*names)):
+        """No field is any other than these, unless it is null."""
+        said = {name for name, value in self.values.items() if value is not None}
+        if unknown := sorted(said - frozenset().union(*names)):
             what = f"the field '{self.inside}{unknown[0]}' is unknown, so what it does to the model is unknown too"
             raise UserError(what, where=self.where, mend="remove it, if it does nothing")
 

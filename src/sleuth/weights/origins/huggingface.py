@@ -13,7 +13,7 @@ from sleuth.models.detr import build_detr
 from sleuth.weights.checkpoint import LoadedModel, detr_card, fill, read_tensors
 from sleuth.weights.hub import CONFIG, WEIGHTS, shards_of
 from sleuth.weights.maps.detr_huggingface import detr_huggingface
-from sleuth.weights.origins.coco_names import coco_is_thing
+from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic
 from sleuth.weights.origins.fields import Fields
 from sleuth.weights.origins.huggingface_config import SEGMENTATION, check_model_type, read_config, read_loss
 from sleuth.weights.pickles import read_pickle
@@ -26,7 +26,8 @@ _HEAD = "class_labels_classifier.bias"
 def open_folder(folder: Path) -> LoadedModel:
     """A model in Hugging Face's form, from a folder of this machine, ready to answer.
 
-    Class names come from ``id2label``; without it they are LABEL_0, LABEL_1, ... as there. Category ids are the labels
+    Class names come from ``id2label``; without it they are LABEL_0, LABEL_1, ... as there, and those that the published
+    panoptic models leave unnamed in this way get COCO's names. Category ids are the labels
     themselves, unless the folder was written by `sleuth convert`, which keeps the model's own.
 
     Args:
@@ -51,6 +52,8 @@ def open_folder(folder: Path) -> LoadedModel:
     num_classes = len(head) - 1
     config, backbone = read_config(values, where, num_classes=num_classes, masks=masks)
     names = _names(values, num_classes, where)
+    if masks:
+        names = named_as_coco_panoptic(names) or names
     extra = Fields(values, where).table("sleuth")
     card = detr_card(
         config,

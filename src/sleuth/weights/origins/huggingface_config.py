@@ -61,6 +61,7 @@ _MODEL = frozenset(
         "encoder_layers",
         "hidden_size",
         "id2label",
+        "masks",
         "model_type",
         "num_attention_heads",
         "num_channels",
@@ -177,6 +178,8 @@ def read_config(
         _same(fields, name, alias)
     _same(fields, "encoder_attention_heads", "num_attention_heads")
     fields.expect("num_channels", 3)
+    if fields.truth("masks", masks) != masks:
+        raise fields.fault("masks", "the weights say otherwise")
     backbone = _backbone(fields)
     if masks and backbone.stages != (1, 2, 3, 4):
         raise UserError(
