@@ -107,6 +107,7 @@ BROKEN_MODELS = {
     "unknown_option": lambda tensors, card: card | {"config": card["config"] | {"wheels": 4}},
     "impossible_card": lambda tensors, card: card | {"config": card["config"] | {"num_heads": 5}},
     "few_names": lambda tensors, card: card | {"names": card["names"][:3], "category_ids": card["category_ids"][:3]},
+    "few_things": lambda tensors, card: card | {"is_thing": [True, False]},
     "more_classes": lambda tensors, card: (
         card
         | {"config": card["config"] | {"num_classes": 16}, "names": [*card["names"], "x"]}
@@ -186,6 +187,7 @@ MODELS = [
     ("predict {picture} --model {unknown_option}", "wheels"),
     ("predict {picture} --model {impossible_card}", "num_heads"),
     ("predict {picture} --model {few_names}", "3", "15"),
+    ("predict {picture} --model {few_things}", "few_things", "things", "2", "15"),
     ("predict {picture} --model {more_classes}", "class_head.weight", "[16, 16]", "[17, 16]"),
     ("trace --model detr-r5", "detr-r5", "detr-r50"),
     ("demo --model {cats} --scenes 1", "cats.safetensors"),

@@ -204,6 +204,9 @@ def load_model(path: Path) -> LoadedModel:
     if not len(card.names) == len(card.category_ids) == config.num_classes:
         what = f"the card names {len(card.names)} classes, but the model has {config.num_classes}"
         raise UserError(what, where=path, mend="train or export it again")
+    if len(card.is_thing) != config.num_classes:
+        what = f"the card says of {len(card.is_thing)} classes whether they are things, but has {config.num_classes}"
+        raise UserError(what, where=path, mend="train or export it again")
     fill(model, tensors, path)
     return LoadedModel(model.eval(), card)
 
