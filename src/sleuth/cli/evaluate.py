@@ -139,6 +139,7 @@ def _from_model(words: EvaluateWords) -> tuple[DetectionEvaluation, list[Path]]:
             model_names=loaded.card.names,
             threshold=words.threshold,
             max_detections=words.max_detections,
+            panoptic_rule=loaded.panoptic_rule,
             progress=lambda done, _: advance(done),
         )
     if words.out is None or not len(source):

@@ -14,7 +14,6 @@ from sleuth.runtime.detections import Detections
 from sleuth.runtime.panoptic_files import INDEX, MAPS, PanopticWriter
 from sleuth.runtime.predictor import Predictor, load
 from sleuth.runtime.sources import Frame, Item, expand_sources
-from sleuth.tasks.segmentation import PANOPTIC_THRESHOLD
 
 DEFAULT_FOLDER = Path("sleuth-found")
 
@@ -62,7 +61,7 @@ def run_predict(words: PredictWords) -> None:
             batch_size=words.batch_size,
             masks=words.masks,
             panoptic=_panoptic_wanted(words),
-            panoptic_threshold=PANOPTIC_THRESHOLD if words.panoptic_threshold is None else words.panoptic_threshold,
+            panoptic_threshold=words.panoptic_threshold,
         )
         for number, found in enumerate(stream, start=1):
             objects += len(found)

@@ -79,7 +79,15 @@ def evaluator(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module], dic
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
-        found = evaluate_model(model, source, recipe.preprocess, device=device, batch_size=8, panoptic=panoptic)
+        found = evaluate_model(
+            model,
+            source,
+            recipe.preprocess,
+            device=device,
+            batch_size=8,
+            panoptic=panoptic,
+            panoptic_rule=recipe.panoptic,
+        )
         return found.numbers
 
     return evaluate

@@ -13,7 +13,7 @@ from sleuth.evaluation.pictures import Picture
 from sleuth.evaluation.truth import to_xywh
 from sleuth.geometry.rle import PackedMasks
 from sleuth.tasks.detection import RawDetections, decode_detections
-from sleuth.tasks.segmentation import decode_panoptic, read_masks
+from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule, decode_panoptic, read_masks
 from sleuth.types import ImageBatch, SetPrediction
 
 
@@ -76,7 +76,12 @@ def _masks(answers: Answers, row: int, picture: Picture, found: RawDetections, m
 
 @torch.inference_mode()
 def count_panoptic(
-    answers: Answers, pictures: Sequence[Picture], *, label_of: np.ndarray, is_thing: Sequence[bool]
+    answers: Answers,
+    pictures: Sequence[Picture],
+    *,
+    label_of: np.ndarray,
+    is_thing: Sequence[bool],
+    rule: PanopticRule = PAPER_RULE,
 ) -> PanopticCounts:
     """Panoptic counts of a batch, each map measured and forgotten.
 
@@ -88,6 +93,7 @@ def count_panoptic(
         pictures: with their panoptic ground truth.
         label_of: the data's label of each class of the model, -1 where the data lacks it; such segments are left out.
         is_thing: for each label of the data.
+        rule: how the model's answers part a picture.
     """
     classes = len(is_thing)
     things_only = all(is_thing)
@@ -96,7 +102,12 @@ def count_panoptic(
     for row, picture in enumerate(pictures):
         assert picture.panoptic is not None
         raw = decode_panoptic(
-            answers.on_device, row, picture_hw=picture.input_hw, size_hw=picture.size_hw, is_thing=theirs
+            answers.on_device,
+            row,
+            picture_hw=picture.input_hw,
+            size_hw=picture.size_hw,
+            is_thing=theirs,
+            rule=rule,
         )
         ids = raw.segment_ids.cpu().numpy().astype(np.int64)
         segments = [each for each in raw.segments if each.area > 0]

@@ -24,6 +24,7 @@ from sleuth.evaluation.pictures import Picture, batches
 from sleuth.evaluation.result_files import read_files
 from sleuth.evaluation.truth import truth_of_data, truth_of_samples
 from sleuth.tasks.preprocess import Preprocess
+from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 from sleuth.types import SetPrediction
 
 
@@ -143,6 +144,7 @@ def evaluate_model(
     model_names: Sequence[str] | None = None,
     threshold: float = 0.5,
     max_detections: int = MAX_DETECTIONS,
+    panoptic_rule: PanopticRule = PAPER_RULE,
     progress: Callable[[int, int], None] | None = None,
 ) -> DetectionEvaluation:
     """Run a model over every picture of a source and measure what it finds.
@@ -161,6 +163,7 @@ def evaluate_model(
             predictions of a class that the source lacks are left out and counted.
         threshold: least score of a prediction in the confusion matrix.
         max_detections: predictions kept of each picture, the best first.
+        panoptic_rule: how the model's answers part a picture.
         progress: called with the number of pictures done and of all.
 
     Raises:
@@ -191,7 +194,7 @@ def evaluate_model(
             ]
             answers += zip(*earlier, last, strict=True)
             if masks and want_panoptic:
-                counts += count_panoptic(said, pictures, label_of=label_of, is_thing=is_thing)
+                counts += count_panoptic(said, pictures, label_of=label_of, is_thing=is_thing, rule=panoptic_rule)
                 counted += len(pictures)
             seen += [replace(picture, panoptic=None) for picture in pictures]
             if progress is not None:

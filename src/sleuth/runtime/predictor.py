@@ -15,7 +15,7 @@ from sleuth.runtime.models import open_model
 from sleuth.runtime.segments import find_masks, find_panoptic, keep_masks
 from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
-from sleuth.tasks.segmentation import PANOPTIC_THRESHOLD
+from sleuth.tasks.segmentation import PanopticRule
 from sleuth.types import ImageBatch, SetPrediction
 from sleuth.weights.checkpoint import LoadedModel, ModelCard
 
@@ -32,7 +32,7 @@ class _Wish:
     threshold: float
     masks: bool
     panoptic: bool
-    panoptic_threshold: float
+    rule: PanopticRule
     keep_pixels: bool
 
 
@@ -65,6 +65,7 @@ class Predictor:
         self.model: Detr = loaded.model.to(self.device).eval()
         self.card: ModelCard = loaded.card
         self.preprocess = loaded.preprocess
+        self.panoptic_rule = loaded.panoptic_rule
 
     def __repr__(self) -> str:
         return f"<Predictor: {self.card.architecture}, {len(self.names)} classes, on {self.device}>"
@@ -102,7 +103,7 @@ class Predictor:
         batch_size: int = 1,
         masks: bool | None = None,
         panoptic: bool | None = None,
-        panoptic_threshold: float = PANOPTIC_THRESHOLD,
+        panoptic_threshold: float | None = None,
     ) -> list[Detections]:
         """Find the objects in each picture.
 
@@ -115,7 +116,7 @@ class Predictor:
             masks: the pixels of each object too; None where the model has a mask head.
             panoptic: part each picture into things and stuff too; None where the model has a mask head and knows
                 stuff.
-            panoptic_threshold: the score above which an answer takes part in that, 0 to 1.
+            panoptic_threshold: the score above which an answer takes part in that, 0 to 1; None takes the model's own.
 
         Returns:
             One `Detections` for each picture or frame, in the order of the sources.
@@ -144,7 +145,7 @@ class Predictor:
         batch_size: int = 1,
         masks: bool | None = None,
         panoptic: bool | None = None,
-        panoptic_threshold: float = PANOPTIC_THRESHOLD,
+        panoptic_threshold: float | None = None,
         keep_pixels: bool = True,
     ) -> Iterator[Detections]:
         """As `predict`, for frames as they come, holding no more of them than a few batches.
@@ -161,7 +162,8 @@ class Predictor:
         Raises:
             UserError: as for `predict`.
         """
-        for name, value in (("threshold", threshold), ("panoptic_threshold", panoptic_threshold)):
+        rule = self.panoptic_rule
+        for name, value in (("threshold", threshold), ("panoptic_threshold", panoptic_threshold or 0.0)):
             if not 0 <= value <= 1:
                 raise UserError(f"{value:g} is not between 0 and 1", where=name)
         if batch_size < 1:
@@ -176,7 +178,7 @@ class Predictor:
             threshold=threshold,
             masks=self.has_masks if masks is None else masks,
             panoptic=self.has_masks and self.has_stuff if panoptic is None else panoptic,
-            panoptic_threshold=panoptic_threshold,
+            rule=rule if panoptic_threshold is None else replace(rule, threshold=panoptic_threshold),
             keep_pixels=keep_pixels,
         )
         waiting: _Waiting = []
@@ -227,9 +229,7 @@ class Predictor:
             rows = rows[finite.to(rows.device)]
         ids, segments = None, None
         if wish.panoptic:
-            ids, segments = find_panoptic(
-                prediction, picture, size_hw=size_hw, card=self.card, threshold=wish.panoptic_threshold
-            )
+            ids, segments = find_panoptic(prediction, picture, size_hw=size_hw, card=self.card, rule=wish.rule)
         labels = found.labels[rows].cpu()
         keep_pixels = wish.keep_pixels or frame.path is None
         return Detections(

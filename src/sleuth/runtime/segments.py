@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sleuth.geometry.rle import PackedMap, PackedMasks
 from sleuth.runtime.detections import Segment
-from sleuth.tasks.segmentation import MASK_CHUNK, RawPanoptic, decode_panoptic, read_masks
+from sleuth.tasks.segmentation import MASK_CHUNK, PanopticRule, RawPanoptic, decode_panoptic, read_masks
 from sleuth.types import MaskReader, SetPrediction
 from sleuth.weights.checkpoint import ModelCard
 
@@ -65,7 +65,7 @@ def find_masks(
 
 
 def find_panoptic(
-    prediction: SetPrediction, picture: int, *, size_hw: tuple[int, int], card: ModelCard, threshold: float
+    prediction: SetPrediction, picture: int, *, size_hw: tuple[int, int], card: ModelCard, rule: PanopticRule
 ) -> tuple[PackedMap, tuple[Segment, ...]]:
     """The panoptic map of one picture, packed, and its segments.
 
@@ -74,7 +74,7 @@ def find_panoptic(
         picture: row of the picture in the batch.
         size_hw: size of the original picture.
         card: the model's, for its classes.
-        threshold: the score above which a query takes part.
+        rule: who takes part, and which pixels are nobody's.
     """
     found = decode_panoptic(
         prediction,
@@ -82,7 +82,7 @@ def find_panoptic(
         picture_hw=prediction.memory.input_hw,
         size_hw=size_hw,
         is_thing=card.is_thing,
-        threshold=threshold,
+        rule=rule,
     )
     return PackedMap.pack(found.segment_ids), _segments(found, card)
 

@@ -15,9 +15,32 @@ from sleuth.types import SetPrediction
 MASK_CHUNK = 8
 """Queries whose masks are computed at a time: what bounds the memory of a prediction."""
 
-PANOPTIC_THRESHOLD = 0.85
 SMALLEST_AREA = 4
 VOID = 0
+
+
+@dataclass(frozen=True)
+class PanopticRule:
+    """Who takes part in parting a picture, and which pixels are nobody's; it belongs to a trained model.
+
+    Args:
+        threshold: the score above which a query takes part; 0.85 in the original.
+        least_mask: a pixel that no query wants with this probability is nobody's; at 0, as in the original, every pixel
+            is somebody's.
+
+    Raises:
+        ValueError: a number that is no probability.
+    """
+
+    threshold: float = 0.85
+    least_mask: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.threshold <= 1 and 0 <= self.least_mask <= 1):
+            raise ValueError(f"threshold {self.threshold} and least_mask {self.least_mask} must be from 0 to 1")
+
+
+PAPER_RULE = PanopticRule()
 
 
 @dataclass(frozen=True)
@@ -91,7 +114,7 @@ def decode_panoptic(
     picture_hw: tuple[int, int],
     size_hw: tuple[int, int],
     is_thing: Sequence[bool],
-    threshold: float = PANOPTIC_THRESHOLD,
+    rule: PanopticRule = PAPER_RULE,
 ) -> RawPanoptic:
     """Give each pixel to the query that wants it most, as the original's PostProcessPanoptic does.
 
@@ -104,7 +127,7 @@ def decode_panoptic(
         picture_hw: size of the picture within the input, without padding.
         size_hw: size of the original picture, and of the map.
         is_thing: for each label.
-        threshold: a query's least score, exclusive.
+        rule: who takes part, and which pixels are nobody's.
 
     Raises:
         ValueError: the model has no mask head.
@@ -113,7 +136,7 @@ def decode_panoptic(
     """
     scores, labels = prediction.logits[-1, picture].float().softmax(-1).max(-1)
     no_object = prediction.logits.shape[-1] - 1
-    kept = ((labels != no_object) & (scores > threshold)).nonzero()[:, 0]
+    kept = ((labels != no_object) & (scores > rule.threshold)).nonzero()[:, 0]
     # At a quarter of the size all masks together are small; they are enlarged a few at a time.
     read = list(_read_in_chunks(prediction, picture, kept))
     finite = [logits.flatten(1).isfinite().all(1) for logits in read]
@@ -121,21 +144,23 @@ def decode_panoptic(
         return RawPanoptic(torch.zeros(size_hw, dtype=torch.int32), ())
     # A mask that is not finite would win every pixel, or spoil it for the others.
     kept, logits = kept[torch.cat(finite)], torch.cat(read)[torch.cat(finite)]
-    owner = _owners(logits, prediction, picture_hw, size_hw)
-    owner = _first_of_stuff(labels[kept].tolist(), is_thing)[owner]
+    nobody = len(logits)
+    owner = _owners(logits, prediction, picture_hw, size_hw, rule.least_mask)
+    owner = torch.cat([_first_of_stuff(labels[kept].tolist(), is_thing), torch.tensor([nobody])])[owner]
     while True:
-        areas = torch.bincount(owner.flatten(), minlength=len(kept))
+        areas = torch.bincount(owner.flatten(), minlength=len(kept) + 1)[: len(kept)]
         large = (areas > SMALLEST_AREA).to(kept.device)
         if bool(large.all()) or not bool(large.any()):
             break
         kept, logits = kept[large], logits[large]
-        owner = _owners(logits, prediction, picture_hw, size_hw)
+        owner = _owners(logits, prediction, picture_hw, size_hw, rule.least_mask)
     found = zip(labels[kept].tolist(), scores[kept].tolist(), areas.tolist(), strict=True)
     segments = tuple(
         RawSegment(id=number, label=label, score=score, is_thing=bool(is_thing[label]), area=area)
         for number, (label, score, area) in enumerate(found, start=1)
     )
-    return RawPanoptic((owner + 1).to(torch.int32).cpu(), segments)
+    ids = torch.where(owner < len(kept), owner + 1, VOID)
+    return RawPanoptic(ids.to(torch.int32).cpu(), segments)
 
 
 def _read_in_chunks(prediction: SetPrediction, picture: int, queries: Tensor) -> Iterator[Tensor]:
@@ -159,8 +184,14 @@ def _resized(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return F.interpolate(masks[:, None].to(torch.uint8), size=size_hw, mode="nearest")[:, 0].bool()
 
 
-def _owners(logits: Tensor, prediction: SetPrediction, picture_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
-    """The row of ``logits`` that is greatest at each pixel of the original picture."""
+def _owners(
+    logits: Tensor,
+    prediction: SetPrediction,
+    picture_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+    least_mask: float,
+) -> Tensor:
+    """The row of ``logits`` that is greatest at each pixel of the original picture; one beyond them for nobody."""
     best: Tensor | None = None
     owner = torch.zeros(picture_hw, dtype=torch.int64, device=logits.device)
     for first in range(0, len(logits), MASK_CHUNK):
@@ -170,6 +201,8 @@ def _owners(logits: Tensor, prediction: SetPrediction, picture_hw: tuple[int, in
         else:
             better = value > best
             best, owner = torch.where(better, value, best), torch.where(better, row + first, owner)
+    if best is not None and least_mask > 0:
+        owner = owner.masked_fill(best.sigmoid() < least_mask, len(logits))
     if picture_hw == size_hw:
         return owner.cpu()
     # Pillow's neighbours, as in the original; PyTorch rounds ties another way.

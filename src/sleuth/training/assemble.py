@@ -79,4 +79,5 @@ def model_card(recipe: Recipe, source: SampleSource, **notes: object) -> ModelCa
         preprocess=recipe.preprocess,
         notes=start | dict(notes),
         is_thing=tuple(source.is_thing),
+        panoptic=recipe.panoptic,
     )

@@ -11,6 +11,7 @@ from sleuth.data.transforms import Augmentation
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig
 from sleuth.tasks.detection import DetectionLossConfig, Preprocess
+from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 from sleuth.training.adapters import LoraSettings
 from sleuth.training.optimizer import OptimizerSettings
 from sleuth.training.schedule import ScheduleSettings
@@ -141,6 +142,7 @@ class Recipe:
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     run: RunSettings
+    panoptic: PanopticRule = PAPER_RULE
     lora: LoraSettings | None = None
 
     def tables(self) -> dict[str, Table]:
@@ -197,6 +199,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         optimizer=fill(OptimizerSettings, section("optimizer"), section="optimizer", where=where),
         schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
         run=fill(RunSettings, section("run"), section="run", where=where),
+        panoptic=fill(PanopticRule, section("panoptic"), section="panoptic", where=where),
         lora=fill(LoraSettings, section("lora"), section="lora", where=where) if "lora" in tables else None,
     )
 

@@ -14,6 +14,7 @@ from sleuth.errors import UserError
 from sleuth.files import atomic_write
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess
+from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 
 _KEY = "sleuth"
 
@@ -30,6 +31,7 @@ class ModelCard:
         preprocess: how pictures become input, as in `Preprocess`.
         notes: whatever is worth keeping: recipe, scores, licence.
         is_thing: for each label, whether it is a countable thing; stuff, such as sky, is one segment a picture.
+        panoptic: how its answers part a picture, as in `PanopticRule`.
     """
 
     architecture: str
@@ -39,6 +41,7 @@ class ModelCard:
     preprocess: dict[str, Any]
     notes: dict[str, Any] = field(default_factory=dict)
     is_thing: tuple[bool, ...] = ()
+    panoptic: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.is_thing:  # files from before there was stuff
@@ -62,6 +65,11 @@ class LoadedModel:
         """How pictures become input."""
         return preprocess_from(self.card.preprocess)
 
+    @property
+    def panoptic_rule(self) -> PanopticRule:
+        """How its answers part a picture into segments."""
+        return PanopticRule(**self.card.panoptic)
+
 
 def preprocess_from(values: Mapping[str, Any]) -> Preprocess:
     """A `Preprocess` from plain JSON values."""
@@ -77,6 +85,7 @@ def detr_card(
     preprocess: Preprocess,
     notes: dict[str, Any] | None = None,
     is_thing: tuple[bool, ...] = (),
+    panoptic: PanopticRule = PAPER_RULE,
 ) -> ModelCard:
     """The card of a DETR.
 
@@ -85,7 +94,8 @@ def detr_card(
     """
     if len(names) != config.num_classes or len(category_ids) != config.num_classes:
         raise ValueError(f"{config.num_classes} classes, but {len(names)} names and {len(category_ids)} category ids")
-    return ModelCard("detr", asdict(config), names, category_ids, asdict(preprocess), notes or {}, is_thing)
+    numbers, pixels, rule = asdict(config), asdict(preprocess), asdict(panoptic)
+    return ModelCard("detr", numbers, names, category_ids, pixels, notes or {}, is_thing, rule)
 
 
 def save_model(path: Path, model: torch.nn.Module, card: ModelCard, *, dtype: torch.dtype | None = None) -> None:
@@ -196,6 +206,7 @@ def load_model(path: Path) -> LoadedModel:
     try:
         config = DetrConfig(**card.config)
         preprocess_from(card.preprocess)
+        PanopticRule(**card.panoptic)
         model = build_detr(config)
     except (TypeError, ValueError) as error:
         raise UserError(

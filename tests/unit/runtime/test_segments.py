@@ -13,7 +13,7 @@ from sleuth.runtime.detections import Detections
 from sleuth.runtime.predictor import Predictor
 from sleuth.runtime.segments import find_masks, keep_masks
 from sleuth.tasks.detection import decode_detections, preprocess_images
-from sleuth.tasks.segmentation import decode_panoptic, read_masks
+from sleuth.tasks.segmentation import PanopticRule, decode_panoptic, read_masks
 from sleuth.types import Memory, SetPrediction
 from sleuth.weights.checkpoint import LoadedModel
 
@@ -40,7 +40,9 @@ def test_answers_are_those_of_the_task(panoptic_detector: Predictor, alone: list
         (raw,) = decode_detections(prediction, [size_hw])
         sizes = {"picture_hw": tuple(images.pixels.shape[-2:]), "size_hw": size_hw}
         assert torch.equal(found.masks, read_masks(prediction, 0, raw.queries, **sizes))
-        parted = decode_panoptic(prediction, 0, is_thing=panoptic_detector.is_thing, threshold=0.3, **sizes)
+        parted = decode_panoptic(
+            prediction, 0, is_thing=panoptic_detector.is_thing, rule=PanopticRule(threshold=0.3), **sizes
+        )
         # The masks are those that were read before, in another order: a pixel on an edge may change.
         assert (found.panoptic != parted.segment_ids).float().mean() < 0.001
         kept = [each for each in parted.segments if each.area]

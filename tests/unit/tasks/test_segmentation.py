@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sleuth.tasks.segmentation import MASK_CHUNK, decode_panoptic, read_masks
+from sleuth.tasks.segmentation import MASK_CHUNK, PanopticRule, decode_panoptic, read_masks
 from sleuth.types import Memory, SetPrediction
 
 NO_OBJECT = 3
@@ -111,3 +111,22 @@ def test_a_speck_steps_back() -> None:
     )
     assert [each.id for each in found.segments] == [1, 2]
     assert found.segment_ids.unique().tolist() == [1, 2]
+
+
+def test_a_pixel_that_nobody_wants_is_void_where_the_rule_says_so() -> None:
+    left = torch.full((1, 8, 8), -5.0)
+    left[0, :, :4] = 5.0
+    where = {"picture_hw": (32, 32), "size_hw": (32, 32), "is_thing": [True] * 3}
+    everything = decode_panoptic(_prediction([0], left), 0, **where)
+    assert (everything.segment_ids == 1).all()
+    half = decode_panoptic(_prediction([0], left), 0, **where, rule=PanopticRule(least_mask=0.5))
+    assert [each.area for each in half.segments] == [32 * 16]
+    assert not half.segment_ids[:, 16:].any()
+
+
+def test_a_rule_s_threshold_says_who_takes_part() -> None:
+    unsure = _prediction([0, 1], _halves(), confidence=1.0)
+    where = {"picture_hw": (32, 32), "size_hw": (32, 32), "is_thing": [True] * 3}
+    assert len(decode_panoptic(unsure, 0, **where, rule=PanopticRule(threshold=0.2)).segments) == 2
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        PanopticRule(threshold=1.5)
