@@ -44,7 +44,7 @@ def predict(
         typer.Option("--masks/--no-masks", help="With masks, or boxes only; by default masks if the model has them."),
     ] = None,
     panoptic_threshold: Annotated[
-        float | None, typer.Option(help="Score above which an answer takes part in panoptic maps; 0.85.")
+        float | None, typer.Option(help="Score above which an answer takes part in panoptic maps; the model's own.")
     ] = None,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out what cannot be read.")] = False,
     batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 1,
