@@ -27,6 +27,9 @@ from sleuth.types import MaskReader, SetPrediction, Target
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Scores of a model in evaluation mode, by name."""
 
+_TOLD = ("AP", "AP50", "mask AP", "mask AP50", "PQ", "PQ things", "PQ stuff")
+"""The scores that are told on the way; metrics.jsonl holds all of them."""
+
 Render = Callable[[nn.Module, Path, int], None]
 """Writes pictures of what a model finds into a folder, after so many steps."""
 
@@ -184,7 +187,8 @@ def _keep_best(run: Run, scores: dict[str, float]) -> None:
         if name not in scores:
             raise UserError(f"there is no score {name!r}", where="run.score", mend=f"choose from: {', '.join(scores)}")
         run.folder.log({"step": step, "epoch": round(run.length.epoch(step), 4), "scores": scores})
-        run.progress.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))
+        told = [key for key in (name, *_TOLD) if key in scores]
+        run.progress.note(f"step {step}: " + ", ".join(f"{key} {scores[key]:.4f}" for key in dict.fromkeys(told)))
         best = run.counters.best_score
         if best is not None and not scores[name] > best:
             return
