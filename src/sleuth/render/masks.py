@@ -16,6 +16,8 @@ _THING_OPACITY = 0.5
 _STUFF_OPACITY = 0.4
 _GREYED = 0.7
 """How far the picture's own colours give way below a mask, so that the mask's colour is seen as it is."""
+_HATCH: Colour = (235, 235, 235)
+_NOTHING = "nothing"
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
 _SPOT_SIDE = 160
@@ -100,7 +102,7 @@ def draw_panoptic(
 ) -> UInt8[np.ndarray, "_ width 3"]:
     """A copy of the picture with each segment in translucent colour, lines between them, names, and a legend.
 
-    Pixels of no segment stay as they are.
+    Pixels of no segment are grey and hatched.
 
     Args:
         picture: RGB, 0 to 255.
@@ -118,12 +120,14 @@ def draw_panoptic(
         part = slice(top, top + 256)
         share = opacity[rows[part]][..., None].astype(np.float32)
         drawn[part] = _tinted(drawn[part], paint[rows[part]], share)
+    _hatch(drawn, rows < 0, line_width(height, width))
     _draw_borders(drawn, rows, max(1, line_width(height, width) - 1))
     spots = dict[int, Spot]()
     for row, box in enumerate(ndimage.find_objects(rows + 1, max_label=len(regions))):
         if box is not None:
             spots[row] = _spot(rows == row, (box[1].start, box[0].start, box[1].stop, box[0].stop))
-    return _finished(drawn, regions, colours, spots, legend)
+    void = LegendEntry(_NOTHING, (_HATCH,)) if bool((rows < 0).any()) else None
+    return _finished(drawn, regions, colours, spots, legend, void)
 
 
 def region_colours(regions: Sequence[Region]) -> tuple[Colour, ...]:
@@ -213,6 +217,16 @@ def _tinted(pixels: np.ndarray, colour: np.ndarray, opacity: np.ndarray | np.flo
     return mixed
 
 
+def _hatch(drawn: np.ndarray, where: np.ndarray, line: int) -> None:
+    """Take the colour from some pixels and draw thin slanting lines over them."""
+    if not where.any():
+        return
+    down, across = np.nonzero(where)
+    grey = drawn[down, across] @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    on_line = (down + across) % (6 * line) < max(1, line // 2)
+    drawn[down, across] = np.where(on_line, 0.45 * grey + 0.55 * _HATCH[0], 0.8 * grey)[:, None].astype(np.uint8)
+
+
 def _draw_borders(drawn: np.ndarray, rows: np.ndarray, line: int) -> None:
     """A white line where two segments meet."""
     low = ndimage.minimum_filter(rows, line + 1, mode="nearest")
@@ -236,6 +250,7 @@ def _finished(
     colours: Sequence[Colour],
     spots: dict[int, Spot],
     legend: bool,
+    void: LegendEntry | None = None,
 ) -> UInt8[np.ndarray, "_ width 3"]:
     """Names on the regions, as far as there is room, and the legend below."""
     canvas = Image.fromarray(drawn)
@@ -244,10 +259,11 @@ def _finished(
         caption = regions[row].caption
         tags.put(caption, colours[row], spots[row].places(tags.size_of(caption)), always=False)
     page = np.asarray(canvas).copy()
+    if not legend:
+        return page
     seen = sorted(spots)
-    return (
-        add_legend(page, legend_of([regions[row] for row in seen], [colours[row] for row in seen])) if legend else page
-    )
+    entries = legend_of([regions[row] for row in seen], [colours[row] for row in seen])
+    return add_legend(page, entries if void is None else [*entries, void])
 
 
 def _in_turn(regions: Sequence[Region], spots: dict[int, Spot]) -> Iterable[int]:

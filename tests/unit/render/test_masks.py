@@ -58,20 +58,28 @@ def test_an_empty_mask_is_neither_drawn_nor_in_the_legend():
     assert np.array_equal(page, plain())
 
 
-def test_a_map_is_tinted_parted_by_lines_and_void_stays():
+def test_a_map_is_tinted_and_parted_by_lines():
     ids = np.zeros(SIZE_HW, dtype=np.int32)
     ids[:, 100:200], ids[:, 200:] = 7, 9
     regions = [region(7, 1, area=20_000), region(9, 2, area=20_000, is_thing=False)]
     drawn = draw_panoptic(plain(), ids, regions, legend=False)
-    assert (drawn[:, :98] == 128).all()
     assert (drawn[100, 199:201] == 255).any()
     assert np.allclose(drawn[100, 150], (np.array(colour_of(1)) + 128) / 2, atol=1)
     assert np.allclose(drawn[100, 250], 0.4 * np.array(colour_of(2)) + 0.6 * 128, atol=1)
 
 
-def test_segments_that_the_list_lacks_stay_bare():
-    ids = np.full(SIZE_HW, 3, dtype=np.int32)
-    assert np.array_equal(draw_panoptic(plain(), ids, []), plain())
+def test_pixels_of_no_segment_are_grey_and_hatched_and_in_the_legend():
+    ids = np.zeros(SIZE_HW, dtype=np.int32)
+    ids[:, 150:], ids[:20, :20] = 7, 99  # the list lacks 99
+    colourful = plain()
+    colourful[..., 0] = 250
+    drawn = draw_panoptic(colourful, ids, [region(7, 1, area=30_000)], legend=False)
+    void = drawn[:, :145]
+    assert (void == void[..., :1]).all(), "without colour"
+    assert len(np.unique(void)) == 2
+    share = (void[..., 0] == void.max()).mean()
+    assert 0.02 < share < 0.3, "lines"
+    assert draw_panoptic(colourful, ids, []).shape[0] > 200, "a legend that says: nothing"
 
 
 def test_on_an_enlarged_picture_masks_and_maps_are_enlarged_too():
@@ -82,9 +90,9 @@ def test_on_an_enlarged_picture_masks_and_maps_are_enlarged_too():
     assert (drawn[:16] == 128).all()
     ids = mask.astype(np.int32)
     drawn = draw_panoptic(large, ids, [region(1, 2, area=100)], legend=False)
-    changed = (drawn != 128).any(axis=2)
-    assert abs(changed[24:56, 44:76].sum() - 40 * 40 * 0.64) < 120
-    assert not changed[:16].any()
+    coloured = (drawn != drawn[..., :1]).any(axis=2)
+    assert coloured[24:56, 44:76].all()
+    assert not coloured[:16].any()
     assert smoothed(mask, (80, 120)).sum() == pytest.approx(1600, rel=0.05)
 
 
