@@ -128,9 +128,12 @@ def test_predict_says_what_they_say(case, pictures: Path, capsys) -> None:
     for file, ours in zip(files, answers, strict=True):
         picture = as_they_open(file)
         assert (ours["width"], ours["height"]) == picture.size
-        theirs = best_first(their_answer(model, processor, [picture])[0])
+        by_query = their_answer(model, processor, [picture])[0]
+        theirs = best_first(by_query)
         assert_worth_comparing(theirs)
         found = ours["detections"]
+        # Best first here, by query there: the number of the query tells one order from the other.
+        assert [each["query"] for each in found] == by_query["scores"].argsort(descending=True, stable=True).tolist()
         assert len(found) == len(theirs["scores"]) == model.config.num_queries
         assert [each["category_id"] for each in found] == theirs["labels"].tolist()
         assert [each["label"] for each in found] == [

@@ -62,6 +62,7 @@ class Detections:
         packed_panoptic: which segment each pixel belongs to, packed; None where that was not asked for. `panoptic`
             unpacks it.
         segments: the segments of the panoptic map, in the order of their ids.
+        queries: which of the model's queries found each object; None where that is not known.
     """
 
     boxes_xyxy_px: Float[Tensor, "objects 4"]
@@ -77,14 +78,17 @@ class Detections:
     packed_masks: PackedMasks | None = None
     packed_panoptic: PackedMap | None = None
     segments: tuple[Segment, ...] | None = None
+    queries: Int[Tensor, " objects"] | None = None
 
     def __post_init__(self) -> None:
         columns = (self.boxes_xyxy_px, self.scores, self.labels, self.names, self.category_ids)
         lengths = {len(column) for column in columns}
         if self.packed_masks is not None:
             lengths.add(len(self.packed_masks))
+        if self.queries is not None:
+            lengths.add(len(self.queries))
         if len(lengths) > 1:
-            raise ValueError("boxes, scores, labels, names, category ids and masks are not of one length")
+            raise ValueError("boxes, scores, labels, names, category ids, masks and queries are not of one length")
         packed = [part for part in (self.packed_masks, self.packed_panoptic) if part is not None]
         if any(part.size_hw != self.size_hw for part in packed):
             raise ValueError("masks and panoptic map are not of the picture's size")
@@ -191,17 +195,19 @@ class Detections:
     def to_json(self) -> dict[str, Any]:
         """The picture and its objects as plain values, as ``sleuth predict --json`` prints them.
 
-        Scores are rounded to a millionth, boxes to a thousandth of a pixel. With masks, each object has its
+        Scores are rounded to a millionth, boxes to a thousandth of a pixel; ``query`` is the number of the query that
+        found the object. With masks, each object has its
         ``segmentation``, as in `to_coco`. With a panoptic map there is a list of its ``segments``; the map itself is
         what `to_panoptic` gives.
         """
         height, width = self.size_hw
         page: dict[str, Any] = {"image": self.source, "width": width, "height": height}
         page["detections"] = [
-            {"label": name}
+            {"label": self.names[row]}
             | entry
             | {"score": round(entry["score"], 6), "bbox": [round(value, 3) for value in entry["bbox"]]}
-            for name, entry in self._entries()
+            | ({} if self.queries is None else {"query": int(self.queries[row])})
+            for row, entry in self._entries()
         ]
         if self.segments is not None:
             page["segments"] = [
@@ -242,15 +248,16 @@ class Detections:
             for each in self.segments
         ]
 
-    def _entries(self) -> list[tuple[str, dict[str, Any]]]:
-        """Name and numbers of each object, best first."""
+    def _entries(self) -> list[tuple[int, dict[str, Any]]]:
+        """Row and numbers of each object, best first."""
         boxes = xyxy_to_xywh(self.boxes_xyxy_px).tolist()
-        rows = zip(self.names, self.category_ids, self.scores.tolist(), boxes, strict=True)
-        entries: list[tuple[str, dict[str, Any]]] = [
-            (name, {"category_id": category, "score": score, "bbox": box}) for name, category, score, box in rows
+        rows = zip(self.category_ids, self.scores.tolist(), boxes, strict=True)
+        entries: list[tuple[int, dict[str, Any]]] = [
+            (row, {"category_id": category, "score": score, "bbox": box})
+            for row, (category, score, box) in enumerate(rows)
         ]
         if self.packed_masks is not None:
-            for row, (_, entry) in enumerate(entries):
+            for row, entry in entries:
                 entry["segmentation"] = self.packed_masks.coco(row)
         return sorted(entries, key=lambda entry: -entry[1]["score"])
 

@@ -246,6 +246,7 @@ class Predictor:
             packed_masks=packed,
             packed_panoptic=ids,
             segments=segments,
+            queries=found.queries[rows].cpu(),
         )
 
 
