@@ -31,6 +31,7 @@ class DetectionLossConfig:
         dice_weight: of their dice loss.
         mask_points: points at which mask losses are taken, where the picture has more pixels; 0 takes every pixel,
             as the original does.
+        mask_limit: the most masks of a batch to learn from, drawn anew each time and weighted for all; 0 takes all.
         match_class: weight of the class term in the matching cost.
         match_l1: of the L1 term.
         match_giou: of the GIoU term.
@@ -47,6 +48,7 @@ class DetectionLossConfig:
     mask_weight: float = 1.0
     dice_weight: float = 1.0
     mask_points: int = 12544
+    mask_limit: int = 0
     match_class: float = 1.0
     match_l1: float = 5.0
     match_giou: float = 2.0
@@ -222,10 +224,14 @@ class DetectionLoss(nn.Module):
             nothing = torch.zeros(1, dtype=torch.int64, device=prediction.logits.device)
             zero = 0 * prediction.masks(nothing, nothing).sum()
             return zero, zero
-        logits = prediction.masks(match.picture, match.query).float()
-        true = matched_masks(targets, match.picture, match.target, prediction.memory.input_hw)
+        limit, count = self.config.mask_limit, len(match.query)
+        some = torch.randperm(count)[:limit].to(match.query.device) if 0 < limit < count else slice(None)
+        picture, query, target = match.picture[some], match.query[some], match.target[some]
+        logits = prediction.masks(picture, query).float()
+        true = matched_masks(targets, picture, target, prediction.memory.input_hw)
         if 0 < self.config.mask_points < true[0].numel():
             at = at_points(logits, true, self.config.mask_points)
         else:
             at = at_every_pixel(logits, true)
-        return focal_loss(*at), dice_loss(*at)
+        share = count / len(query)
+        return share * focal_loss(*at), share * dice_loss(*at)

@@ -319,3 +319,17 @@ def test_a_batch_without_objects_still_sends_the_mask_head_a_gradient() -> None:
     assert report.parts["mask"] == 0
     assert masks.grad is not None
     assert masks.grad.abs().sum() == 0
+
+
+def test_some_masks_stand_for_all() -> None:
+    masks = torch.randn(2, QUERIES, 4, 4, requires_grad=True)
+    prediction, wanted = with_masks(predict(2), masks), masked(targets(5, 5))
+    report = loss(prediction, wanted, replace(PLAIN, mask_limit=3))
+    report.total.backward()
+    assert masks.grad is not None
+    assert int((masks.grad.abs().sum((-1, -2)) > 0).sum()) == 3
+    drawn = [loss(prediction, wanted, replace(PLAIN, mask_limit=3)).parts["dice"] for _ in range(60)]
+    whole = loss(prediction, wanted).parts["dice"]
+    torch.testing.assert_close(torch.stack(drawn).mean(), whole, rtol=0.02, atol=0)
+    few = replace(PLAIN, mask_limit=10)
+    torch.testing.assert_close(loss(prediction, wanted, few).parts["dice"], whole)
