@@ -13,6 +13,10 @@ from PIL import Image
 from sleuth.cli.main import app, run
 from sleuth.data.scenes import SceneConfig, SceneSource
 from sleuth.data.scenes.export import write_coco
+from sleuth.models.detr import DetrConfig, build_detr
+from sleuth.tasks.preprocess import Preprocess
+from sleuth.weights.checkpoint import LoadedModel, detr_card
+from sleuth.weights.origins.huggingface_export import write_folder
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,15 +116,34 @@ def test_train_on_your_own_pictures_by_its_commands_alone(place: Path, monkeypat
 
 
 CHEAP = [line for line in command_lines() if line.startswith("predict picture.jpg") or "--ground-truth" in line]
+FROM_THE_HUB = [line for line in CHEAP if "facebook/" in line]
 
 
-@pytest.mark.parametrize("line", CHEAP)
+@pytest.mark.parametrize("line", [line for line in CHEAP if line not in FROM_THE_HUB])
 def test_cheap_commands_run(line: str, place: Path, monkeypatch, capsys):
     monkeypatch.chdir(place)
     assert run(shlex.split(line)) == 0
     said = capsys.readouterr()
     if "--ground-truth" in line:
         assert json.loads(said.out)["scores"]["AP"] == 1
+
+
+@pytest.mark.parametrize("line", FROM_THE_HUB)
+def test_commands_for_the_hub_run(line: str, place: Path, hub, tmp_path: Path, monkeypatch):
+    """With a small model under the published one's name, on a hub of our own."""
+    import hub_server
+
+    tiny = {"dim": 16, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feedforward_dim": 32}
+    config = DetrConfig(backbone="resnet10", backbone_width=8, num_classes=2, num_queries=5, **tiny)
+    card = detr_card(config, names=("cat", "dog"), category_ids=(0, 1), preprocess=Preprocess(48, 80))
+    upload = tmp_path / "upload"
+    upload.mkdir()
+    write_folder(upload, LoadedModel(build_detr(config).eval(), card))
+    name = re.search(r"facebook/\S+", line)[0]
+    hub.models[name] = hub_server.Model({file.name: file.read_bytes() for file in upload.iterdir()})
+    monkeypatch.chdir(place)
+    assert run(shlex.split(line)) == 0
+    assert hub.downloads()
 
 
 def test_the_json_example_has_the_shape_of_real_output(place: Path, monkeypatch, capsys):

@@ -60,6 +60,11 @@ CATALOG: Mapping[str, CatalogEntry] = {
     "detr-scenes": CatalogEntry(
         DETR_SMALL, Preprocess(shortest=128, longest=128), weights=_BUNDLED / "detr-scenes.safetensors"
     ),
+    "detr-scenes-panoptic": CatalogEntry(
+        replace(DETR_SMALL, num_classes=22, masks=True),
+        Preprocess(shortest=128, longest=128),
+        weights=_BUNDLED / "detr-scenes-panoptic.safetensors",
+    ),
 }
 
 

@@ -64,6 +64,15 @@ LISTED: Mapping[str, Listed] = {
         {"AP": 0.728, "AP50": 0.926},
         _SCENES,
     ),
+    "detr-scenes-panoptic": Listed(
+        "things, stuff and their masks on the built-in scenes; its weights come with Sleuth",
+        "bundled",
+        "panoptic segmentation",
+        4_378_712,
+        "detr-scenes-panoptic",
+        {"PQ": 0.677, "mask AP": 0.597},
+        "200 held-out scenes of the test split, measured here",
+    ),
     "facebook/detr-resnet-50": _published(
         "DETR with ResNet-50, the paper's baseline", "detr-r50", 41_524_768, {"box AP": 42.0}
     ),
