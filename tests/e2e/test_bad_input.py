@@ -111,7 +111,7 @@ BROKEN_MODELS = {
     "more_classes": lambda tensors, card: (
         card
         | {"config": card["config"] | {"num_classes": 16}, "names": [*card["names"], "x"]}
-        | {"category_ids": [*card["category_ids"], 99]}
+        | {"category_ids": [*card["category_ids"], 99], "is_thing": [*card.get("is_thing", [True] * 15), True]}
     ),
 }
 

@@ -89,7 +89,7 @@ def test_predict_prints_the_schema_of_the_documentation(run: Path, data: Path, c
     assert (entry["image"], entry["width"], entry["height"]) == (str(picture), 64, 48)
     assert len(entry["detections"]) == 8
     for found in entry["detections"]:
-        assert list(found) == ["label", "category_id", "score", "bbox"]
+        assert list(found) == ["label", "category_id", "score", "bbox", "query"]
         assert found["category_id"] == ids[found["label"]]
         assert 0 <= found["score"] <= 1
         assert len(found["bbox"]) == 4

@@ -72,7 +72,7 @@ def test_json_holds_a_mask_for_each_object(pictures: Path, models, cli):
         assert set(entry) == {"image", "width", "height", "detections"}
         assert len(entry["detections"]) == len(each)
         for detection, mask in zip(entry["detections"], each.masks.numpy(), strict=True):
-            assert set(detection) == {"label", "category_id", "score", "bbox", "segmentation"}
+            assert set(detection) == {"label", "category_id", "score", "bbox", "segmentation", "query"}
             assert detection["segmentation"]["size"] == [entry["height"], entry["width"]]
             assert np.array_equal(mask_from_coco(detection["segmentation"]), mask)
 

@@ -33,8 +33,6 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
         _ = held_out and check_source(recipe, held_out)
         if held_out is None:
             tell("no split to measure on: no scores, and the last weights count as the best")
-        if recipe.model.weights and not resume:
-            tell(_plan(recipe))
     result = train(
         recipe,
         folder,
@@ -103,20 +101,6 @@ def sampler(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module, Path, 
         write_picture(folder / f"step-{step:06d}.png", cells, heading=f"step {step}: found with a score of 0.5 and up")
 
     return draw
-
-
-def _plan(recipe: Recipe) -> str:
-    """What a fine-tuning will do, in a line."""
-    settings, optimizer = recipe.preprocess, recipe.optimizer
-    length = f"{recipe.run.steps} steps" if recipe.run.steps else f"{recipe.run.epochs} epochs"
-    sides = f"{settings.shortest} to {settings.longest}"
-    if settings.resize != "shortest":
-        sides = "as they are" if settings.size_hw is None else f"{settings.resize} {settings.size_hw}"
-    backbone = optimizer.rate / 10 if optimizer.backbone_rate is None else optimizer.backbone_rate
-    return (
-        f"fine-tunes {recipe.model.weights} for {length} of {optimizer.batch_size} pictures, sides {sides} pixels, "
-        f"rate {optimizer.rate:g}, backbone {backbone:g}"
-    )
 
 
 def _say_what_came_out(recipe: Recipe, result: TrainingResult) -> None:

@@ -51,7 +51,7 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
     if settings.weights and not resume:
         start = open_model(settings.weights)
         taken = take_weights(model, config, start, names, keep_classes=settings.keep_classes, where=settings.weights)
-        remarks.append(f"starts from {settings.weights}: {taken.line()}")
+        remarks += [_plan(recipe), f"starts from {settings.weights}: {taken.line()}"]
     if settings.backbone_weights and not resume:
         take_backbone(model, open_model(settings.backbone_weights), where=settings.backbone_weights)
         remarks.append(f"backbone of {settings.backbone_weights}")
@@ -80,4 +80,18 @@ def model_card(recipe: Recipe, source: SampleSource, **notes: object) -> ModelCa
         notes=start | dict(notes),
         is_thing=tuple(source.is_thing),
         panoptic=recipe.panoptic,
+    )
+
+
+def _plan(recipe: Recipe) -> str:
+    """What a fine-tuning will do, in a line."""
+    settings, optimizer = recipe.preprocess, recipe.optimizer
+    length = f"{recipe.run.steps} steps" if recipe.run.steps else f"{recipe.run.epochs} epochs"
+    sides = f"{settings.shortest} to {settings.longest}"
+    if settings.resize != "shortest":
+        sides = "as they are" if settings.size_hw is None else f"{settings.resize} {settings.size_hw}"
+    backbone = optimizer.rate / 10 if optimizer.backbone_rate is None else optimizer.backbone_rate
+    return (
+        f"fine-tunes {recipe.model.weights} for {length} of {optimizer.batch_size} pictures, sides {sides} pixels, "
+        f"rate {optimizer.rate:g}, backbone {backbone:g}"
     )

@@ -59,6 +59,8 @@ def user_errors_of_lost_peers(fabric: Fabric) -> Iterator[None]:
             ) from error
         raise
     if fabric.world_size > 1 and torch.distributed.is_initialized():
+        # None leaves while another still talks to it.
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 

@@ -113,7 +113,7 @@ def test_what_stands_in_padding_has_no_effect_beyond_the_backbone() -> None:
     features = model.backbone(images.pixels)
     spoilt = features.clone()
     spoilt[..., 3:] = 7.0
-    model.backbone.forward = lambda pixels: spoilt  # type: ignore[method-assign]
+    model.backbone.forward = lambda pixels, finer: spoilt  # type: ignore[method-assign]
     run = model(images)
     assert torch.equal(run.logits, clean.logits)
     assert torch.equal(run.boxes_cxcywh, clean.boxes_cxcywh)
