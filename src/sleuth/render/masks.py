@@ -20,6 +20,8 @@ _HATCH: Colour = (235, 235, 235)
 _NOTHING = "nothing"
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
+CROWD = 24
+"""Above so many regions only those get a name that stay visible under it."""
 _SPOT_SIDE = 160
 """A mask is brought to about this size to find the place for its name."""
 
@@ -56,6 +58,12 @@ class Spot:
 
     box: Rectangle
     middle: tuple[float, float]
+
+    @property
+    def area(self) -> float:
+        """Square pixels of the box."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
 
     def places(self, size: tuple[float, float]) -> list[tuple[float, float]]:
         """Left and top of a tag of this size: in the middle of the region, near it, at the region's box."""
@@ -257,7 +265,10 @@ def _finished(
     tags = Tags(canvas)
     for row in _in_turn(regions, spots):
         caption = regions[row].caption
-        tags.put(caption, colours[row], spots[row].places(tags.size_of(caption)), always=False)
+        size = tags.size_of(caption)
+        # Among very many objects names would hide them: the legend tells.
+        if len(spots) <= CROWD or size[0] * size[1] <= spots[row].area / 2:
+            tags.put(caption, colours[row], spots[row].places(size), always=False)
     page = np.asarray(canvas).copy()
     if not legend:
         return page

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sleuth.render.legend import LegendEntry, add_legend
-from sleuth.render.masks import Region, draw_masks, draw_panoptic, legend_of, region_colours, smoothed
+from sleuth.render.masks import CROWD, Region, draw_masks, draw_panoptic, legend_of, region_colours, smoothed
 from sleuth.render.palette import PALETTE, PAPER, class_colours, colour_of, shade
 from sleuth.render.tags import Tags
 
@@ -178,3 +178,21 @@ def test_pictures_of_one_pixel():
         draw_panoptic(plain(size_hw=(1, 1)), one.astype(np.int32), [region(1, 0, caption="cat", area=1)]).shape[1] == 1
     )
     Image.fromarray(draw_panoptic(plain(size_hw=(4, 4)), np.ones((1, 1), np.int32), [region(1, 0, area=1)]))
+
+
+def test_among_very_many_regions_names_do_not_hide_the_small_ones():
+    boxes = [block(top, top + 8, left, left + 8) for top in range(0, 200, 40) for left in range(0, 300, 50)]
+    small = [region(n + 1, 0, caption="nucleus 0.99", area=64) for n in range(len(boxes))]
+
+    def named(count):
+        """How much of the drawing changes by the names."""
+        masks = [boxes[n] for n in range(count)]
+        silent = [Region(each.id, each.label, each.name, "", each.area) for each in small[:count]]
+        drawn, bare = (
+            draw_masks(plain(), regions, masks.__getitem__, legend=False) for regions in (small[:count], silent)
+        )
+        return int((drawn != bare).any(-1).sum())
+
+    assert named(3) > 0
+    assert len(boxes) > CROWD
+    assert named(len(boxes)) == 0
