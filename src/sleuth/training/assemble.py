@@ -51,7 +51,7 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
     if settings.weights and not resume:
         start = open_model(settings.weights)
         taken = take_weights(model, config, start, names, keep_classes=settings.keep_classes, where=settings.weights)
-        remarks += [_plan(recipe), f"starts from {settings.weights}: {taken.line()}"]
+        remarks += [f"starts from {settings.weights}: {taken.line()}", _plan(recipe)]
     if settings.backbone_weights and not resume:
         take_backbone(model, open_model(settings.backbone_weights), where=settings.backbone_weights)
         remarks.append(f"backbone of {settings.backbone_weights}")
