@@ -5,11 +5,10 @@ from pathlib import Path
 from sleuth.cli.console import print_text, tell
 from sleuth.errors import UserError
 from sleuth.files import atomic_folder
-from sleuth.runtime.models import open_model
 from sleuth.weights.checkpoint import LoadedModel, save_model
 from sleuth.weights.origins.huggingface_export import write_folder
 from sleuth.weights.origins.original import write_original
-from sleuth.weights.resolve import RUN_WEIGHTS
+from sleuth.weights.resolve import RUN_WEIGHTS, open_model
 
 _FORMS = ("huggingface", "original", "sleuth")
 _FOLDER_NAMES = {"original": "checkpoint.pth", "sleuth": RUN_WEIGHTS}

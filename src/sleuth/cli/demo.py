@@ -16,11 +16,11 @@ from sleuth.evaluation.detection import evaluate_model
 from sleuth.explain.trace import trace_model
 from sleuth.files import atomic_write, make_folder
 from sleuth.runtime.detections import Detections
-from sleuth.runtime.models import open_model
 from sleuth.runtime.predictor import Predictor
 from sleuth.runtime.sources import Frame
 from sleuth.tasks.detection import preprocess_images
 from sleuth.weights.catalog import CATALOG
+from sleuth.weights.resolve import open_model
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,9 +19,9 @@ from sleuth.evaluation.panoptic_files import evaluate_panoptic_files, is_panopti
 from sleuth.evaluation.report import write_report
 from sleuth.evaluation.tables import tables
 from sleuth.runtime.devices import choose_device
-from sleuth.runtime.models import open_model
 from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
+from sleuth.weights.resolve import open_model
 
 HELD_OUT_SCENES = 500
 MOST_CLASSES = 30

@@ -6,9 +6,9 @@ from sleuth.cli.console import print_text, write_json
 from sleuth.cli.sizes import parse_size
 from sleuth.explain.trace import trace_model
 from sleuth.models.detr import Detr
-from sleuth.runtime.models import is_path, open_model
 from sleuth.types import ImageBatch
 from sleuth.weights.catalog import build
+from sleuth.weights.resolve import is_path, open_model
 
 
 def run_trace(model: str, size: str, *, layers: bool, as_json: bool) -> None:

@@ -11,13 +11,13 @@ from sleuth.errors import UserError
 from sleuth.models.detr import Detr
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.devices import choose_device
-from sleuth.runtime.models import open_model
 from sleuth.runtime.segments import find_masks, find_panoptic, keep_masks
 from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
 from sleuth.tasks.segmentation import PanopticRule
 from sleuth.types import ImageBatch, SetPrediction
 from sleuth.weights.checkpoint import LoadedModel, ModelCard
+from sleuth.weights.resolve import open_model
 
 # How many batches of pictures may wait for others of their shape.
 _WAITING_BATCHES = 4
