@@ -79,8 +79,9 @@ def _heading(evaluation: DetectionEvaluation | PanopticScores) -> str:
         segments = sum(entry.segments for entry in evaluation.per_class)
         return f"{evaluation.pictures:,} pictures, {segments:,} segments\n"
     truth, most = evaluation.truth, evaluation.scores.max_detections
+    sizes = ", ".join(f"{count:,} {size}" for size, count in truth.objects_per_size().items())
     return (
-        f"{len(truth.image_ids):,} pictures, {truth.num_objects:,} objects, "
+        f"{len(truth.image_ids):,} pictures, {truth.num_objects:,} objects ({sizes}), "
         f"{len(evaluation.predictions):,} predictions; at most {most} predictions a picture count\n"
     )
 

@@ -1,7 +1,7 @@
 """The twelve COCO numbers of boxes or masks, and AP per class, by faster-coco-eval (the official algorithm in C++)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,6 +90,7 @@ class CocoScores:
         threshold: the score at which that recall is reached; 0 where it never is, NaN for a class without objects.
         kind: what overlaps.
         max_detections: predictions looked at for each picture and class, the best first.
+        objects_per_size: how many small, medium and large objects were measured on.
     """
 
     numbers: Mapping[str, float | None]
@@ -98,6 +99,7 @@ class CocoScores:
     threshold: Float64[np.ndarray, "ious recalls classes"]
     kind: Kind = "boxes"
     max_detections: int = MAX_DETECTIONS
+    objects_per_size: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float | None:
         """One of the twelve by its name, such as ``AP50``."""
@@ -182,6 +184,7 @@ def evaluate_predictions(
         threshold=np.where(curves < 0, np.nan, at),
         kind=kind,
         max_detections=max_detections,
+        objects_per_size=truth.objects_per_size(),
     )
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Least and greatest area in square pixels of COCO's three sizes of objects."""
+
 
 def _no_floats() -> np.ndarray:
     return np.zeros(0, dtype=np.float64)
@@ -63,6 +66,14 @@ class GroundTruth:
     def objects_per_class(self) -> Int64[np.ndarray, " classes"]:
         """Number of objects of each class, crowds left out."""
         return np.bincount(self.labels[~self.crowd], minlength=len(self.names))
+
+    def objects_per_size(self) -> dict[str, int]:
+        """Number of small, medium and large objects by area, crowds left out.
+
+        As in COCO, an object of exactly 32 x 32 or 96 x 96 pixels belongs to both sizes.
+        """
+        areas = self.areas[~self.crowd]
+        return {size: int(((areas >= least) & (areas <= most)).sum()) for size, (least, most) in SIZES.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,7 @@ class DetectionEvaluation:
         return {
             "pictures": len(self.truth.image_ids),
             "objects": self.truth.num_objects,
+            "objects_per_size": self.truth.objects_per_size(),
             "crowds": int(self.truth.crowd.sum()),
             "predictions": len(self.predictions),
             "predictions_not_finite": self.not_finite,

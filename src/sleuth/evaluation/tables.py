@@ -12,6 +12,9 @@ from sleuth.evaluation.panoptic import PanopticScores
 if TYPE_CHECKING:
     from rich.table import Table
 
+_SIZE_OF = {"s": "small", "m": "medium", "l": "large"}
+"""What the last letter of APs, ARm, ... stands for."""
+
 
 def tables(evaluation: DetectionEvaluation | PanopticScores, most_classes: int | None = None) -> "list[Table]":
     """All tables of an evaluation, for a rich console.
@@ -31,12 +34,16 @@ def tables(evaluation: DetectionEvaluation | PanopticScores, most_classes: int |
 
 
 def scores_table(scores: CocoScores, masks: CocoScores | None = None) -> "Table":
-    """The twelve COCO numbers, of boxes and, if there are any, of masks, each with what it means."""
-    columns = ("number", "value", "meaning") if masks is None else ("number", "boxes", "masks", "meaning")
+    """The twelve COCO numbers, of boxes and, if there are any, of masks: on how many objects, and what each means."""
+    values = ("value",) if masks is None else ("boxes", "masks")
+    columns = ("number", *values, "objects", "meaning")
     table = _table("COCO scores", columns, numbers=set(columns[1:-1]))
+    every = sum(entry.objects for entry in scores.per_class)
     for name, meaning in numbers_of(scores.max_detections).items():
-        values = [scores[name]] if masks is None else [scores[name], masks[name]]
-        table.add_row(name, *map(_show, values), meaning)
+        measured = [scores[name]] if masks is None else [scores[name], masks[name]]
+        size = _SIZE_OF.get(name[2:])
+        objects = every if size is None else scores.objects_per_size.get(size, 0)
+        table.add_row(name, *map(_show, measured), f"{objects:,}", meaning)
     return table
 
 
@@ -119,7 +126,7 @@ def _table(title: str, columns: Sequence[str], numbers: set[str]) -> "Table":
 
 
 def _show(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _plain(name: str) -> str:

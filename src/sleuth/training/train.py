@@ -27,8 +27,9 @@ from sleuth.types import MaskReader, SetPrediction, Target
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Scores of a model in evaluation mode, by name."""
 
-_TOLD = ("AP", "AP50", "mask AP", "mask AP50", "PQ", "PQ things", "PQ stuff")
-"""The scores that are told on the way; metrics.jsonl holds all of them."""
+_SIZES = ("APs", "APm", "APl")
+_TOLD = ("AP", "AP50", *_SIZES, "mask AP", "mask AP50", "PQ", "PQ things", "PQ stuff")
+"""The scores that are told on the way, small, medium and large objects always; metrics.jsonl holds all of them."""
 
 Render = Callable[[nn.Module, Path, int], None]
 """Writes pictures of what a model finds into a folder, after so many steps."""
@@ -187,13 +188,18 @@ def _keep_best(run: Run, scores: dict[str, float]) -> None:
         if name not in scores:
             raise UserError(f"there is no score {name!r}", where="run.score", mend=f"choose from: {', '.join(scores)}")
         run.folder.log({"step": step, "epoch": round(run.length.epoch(step), 4), "scores": scores})
-        told = [key for key in (name, *_TOLD) if key in scores]
-        run.progress.note(f"step {step}: " + ", ".join(f"{key} {scores[key]:.4f}" for key in dict.fromkeys(told)))
+        run.progress.note(f"step {step}: {_told(name, scores)}")
         best = run.counters.best_score
         if best is not None and not scores[name] > best:
             return
         run.counters = replace(run.counters, best_score=scores[name], best_step=step)
     run.save_model(run.folder.best, scores=scores)
+
+
+def _told(name: str, scores: Mapping[str, float]) -> str:
+    """The score that decides and those of `_TOLD`; a dash where the data has no object of that size."""
+    told = [key for key in dict.fromkeys((name, *_TOLD)) if key in scores or (key in _SIZES and "AP" in scores)]
+    return ", ".join(f"{key} {scores[key]:.4f}" if key in scores else f"{key} -" for key in told)
 
 
 def _report_skipped(run: Run, seen: Sequence[tuple[SetPrediction, Sequence[Target]]]) -> None:

@@ -40,6 +40,17 @@ def test_a_shifted_box_counts_up_to_its_overlap(truth_of, found_of):
     assert numbers(scores, "AP", "AP50", "AP75", "AR100") == pytest.approx([0.4, 1.0, 0.0, 0.4])
 
 
+@pytest.mark.parametrize(
+    ("side", "sizes"), [(31.9, (1, 0, 0)), (32.0, (1, 1, 0)), (96.0, (0, 1, 1)), (96.1, (0, 0, 1))]
+)
+def test_sizes_are_counted_as_they_are_measured(truth_of, found_of, side: float, sizes: tuple[int, int, int]):
+    """An object counts in each size whose AP it takes part in; a crowd in none."""
+    truth = truth_of([(0, 0, 0, 0), (0, 0, 300, 300, True)], side=side)
+    scores = evaluate_predictions(truth, found_of([(0, 0, 0, 0, 0.9)], side=side))
+    assert tuple(scores.objects_per_size.values()) == sizes
+    assert tuple(int(scores[name] is not None) for name in ("APs", "APm", "APl")) == sizes
+
+
 def test_an_invention_on_an_empty_picture_costs_precision(truth_of, found_of):
     truth = truth_of([(0, 0, 0, 0)], pictures=2)
     hit, invention = (0, 0, 0, 0, 0.5), (1, 0, 0, 0, 0.9)

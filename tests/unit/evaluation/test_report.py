@@ -23,8 +23,9 @@ def evaluation(truth_of, found_of):
 
 def test_tables_as_text(evaluation):
     shown = text(evaluation)
-    assert "AP50     1.000   at IoU 0.50" in shown
-    assert "APs        n/a   small objects" in shown
+    assert "AP50     1.000         2   at IoU 0.50" in shown
+    assert "APs          -         0   small objects" in shown
+    assert "APl      0.700         2   large objects" in shown
     assert "dög [red]" in shown
     assert "Decoder layers (NMS within a class at IoU 0.5)" in shown
     assert "33.3%" in shown
@@ -41,6 +42,7 @@ def test_everything_as_json(evaluation):
     content = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
     assert content["pictures"] == 1
     assert content["objects"] == 2
+    assert content["objects_per_size"] == {"small": 0, "medium": 0, "large": 2}
     assert content["scores"]["AP"] == pytest.approx(0.7)
     assert content["scores"]["APs"] is None
     assert content["per_class"][2] == {

@@ -40,6 +40,14 @@ class Poisoned:
         return replace(sample, boxes_xyxy_px=boxes) if self.bad(index) else sample
 
 
+def test_sizes_of_objects_are_always_told(tiny, tmp_path: Path):
+    said = io.StringIO()
+    recipe = tiny("run.steps=1")
+    scores = {"AP": 0.5, "AP50": 0.9, "AP75": 0.2, "APs": 0.25, "APl": 0.75}
+    train(recipe, tmp_path / "run", evaluate=lambda model: scores, console=Console(file=said, width=200))
+    assert "step 1: AP 0.5000, AP50 0.9000, APs 0.2500, APm -, APl 0.7500\n" in said.getvalue()
+
+
 def test_run_folder_holds_what_is_promised(tiny, tmp_path: Path):
     scores = iter([0.1, 0.5, 0.3])
     modes = []
