@@ -5,6 +5,7 @@ All masks have one polarity: True takes part (``valid``), as in PyTorch's fused 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -71,16 +72,88 @@ asked for: training asks for matched queries, prediction for those above the thr
 
 
 @dataclass(frozen=True)
+class Match:
+    """Which query answers for which object, as three parallel index lists over the batch.
+
+    Args:
+        picture: row of the batch.
+        query: query within the picture.
+        target: object within the picture.
+    """
+
+    picture: Int[Tensor, " matches"]
+    query: Int[Tensor, " matches"]
+    target: Int[Tensor, " matches"]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What a two-stage model's encoder proposes, before any decoder layer: the tokens that became queries.
+
+    Args:
+        logits: class logits of the proposals.
+        boxes_cxcywh: their boxes, relative to the unpadded picture.
+        class_agnostic: the logits say object or not by their first class alone, as Deformable DETR's.
+    """
+
+    logits: Float[Tensor, "batch queries classes"]
+    boxes_cxcywh: Float[Tensor, "batch queries 4"]
+    class_agnostic: bool = False
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Box edges as distributions: how far each edge of a query's reference box is to move, as logits over bins.
+
+    Args:
+        logits: of the bins of left, top, right and bottom, after each decoder layer.
+        references_cxcywh: the boxes whose edges move.
+        reg_scale: curvature of the bins.
+        up: reach of the bins.
+    """
+
+    logits: Float[Tensor, "layers batch queries edges_bins"]
+    references_cxcywh: Float[Tensor, "batch queries 4"]
+    reg_scale: float | Float[Tensor, "..."]
+    up: float | Float[Tensor, "..."]
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Training-only queries that start from noised objects and are to find them again; their match is known.
+
+    Args:
+        logits: class logits after each decoder layer.
+        boxes_cxcywh: boxes after each decoder layer.
+        match: which of them start near which object; the others start far off and are to find nothing.
+        groups: how many times each object is asked for.
+        corners: edge distributions, for models that have them.
+        present: False on queries that only fill up the batch.
+    """
+
+    logits: Float[Tensor, "layers batch queries classes"]
+    boxes_cxcywh: Float[Tensor, "layers batch queries 4"]
+    match: Match
+    groups: int
+    corners: Corners | None = None
+    present: Bool[Tensor, "batch queries"] | None = None
+
+
+@dataclass(frozen=True)
 class SetPrediction:
     """A set of scored boxes from each supervised decoder layer; the last layer is the answer.
 
     Args:
-        logits: class logits, the last class is no-object.
+        logits: class logits; with softmax the last class is no-object, with sigmoid there is one logit a class.
         boxes_cxcywh: boxes relative to the unpadded picture, 0 to 1.
         memory_logits: the same heads read on memory tokens (training with encoder supervision only), or None.
         memory_boxes_cxcywh: as above.
         memory: the encoder output the queries questioned.
         masks: reads masks of the last layer's queries; None for a model without a mask head.
+        activation: what makes scores of logits.
+        proposals: what the encoder proposed, for two-stage models.
+        denoising: the denoising queries, while training.
+        corners: edge distributions of the boxes, for models that have them.
     """
 
     logits: Float[Tensor, "layers batch queries classes"]
@@ -89,6 +162,10 @@ class SetPrediction:
     memory_logits: Float[Tensor, "batch tokens classes"] | None = None
     memory_boxes_cxcywh: Float[Tensor, "batch tokens 4"] | None = None
     masks: MaskReader | None = None
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    proposals: Proposals | None = None
+    denoising: Denoising | None = None
+    corners: Corners | None = None
 
 
 @dataclass(frozen=True)

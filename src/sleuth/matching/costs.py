@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,12 +19,19 @@ WORST = 1e6
 class CostWeights:
     """How much each term counts in the matching cost.
 
-    Source: Carion et al. 2020, section 3.1 and appendix A.4.
+    Args:
+        classes: of the class term.
+        l1: of the L1 distance of boxes.
+        giou: of their generalised IoU.
+        activation: softmax takes minus the probability of the object's class; sigmoid the focal cost.
+
+    Source: Carion et al. 2020, section 3.1 and appendix A.4; Zhu et al. 2021, appendix A.4 (focal cost).
     """
 
     classes: float = 1.0
     l1: float = 5.0
     giou: float = 2.0
+    activation: Literal["softmax", "sigmoid"] = "softmax"
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,17 @@ def matching_costs(
     """Cost of every query for every object of its picture, finite whatever the predictions.
 
     The class term is minus the probability of the object's class, not its logarithm: it is then commensurate with the
-    box terms.
+    box terms. With sigmoid scores it is what the focal loss would gain if the query answered for the object.
 
     Source: Carion et al. 2020, section 3.1, "matching cost".
     """
     layers, batch, queries, _ = logits.shape
     objects = targets.labels.shape[1]
-    probability = logits.float().softmax(-1)
     wanted = targets.labels[None, :, None, :].expand(layers, -1, queries, -1)
-    cost_class = -probability.gather(-1, wanted)
+    if weights.activation == "softmax":
+        cost_class = -logits.float().softmax(-1).gather(-1, wanted)
+    else:
+        cost_class = _focal_cost(logits.float().gather(-1, wanted).sigmoid())
     predicted = boxes_cxcywh.float()[:, :, :, None, :]
     true = targets.boxes_cxcywh[None, :, None, :, :]
     cost_l1 = (predicted - true).abs().sum(-1)
@@ -77,3 +87,10 @@ def matching_costs(
     ).view(shape[:-1])
     cost = weights.l1 * cost_l1 + weights.classes * cost_class - weights.giou * giou
     return cost.nan_to_num(nan=WORST, posinf=WORST, neginf=WORST).clamp(max=WORST)
+
+
+def _focal_cost(probability: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss of an object less that of no object."""
+    as_object = -alpha * (1 - probability) ** gamma * (probability + 1e-8).log()
+    as_none = -(1 - alpha) * probability**gamma * (1 - probability + 1e-8).log()
+    return as_object - as_none

@@ -1,31 +1,17 @@
 """Hungarian matching: the one-to-one assignment of objects to queries that costs least in total."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from sleuth.matching.costs import CostWeights, matching_costs, pad_targets
-from sleuth.types import Target
+from sleuth.types import Match, Target
 
-
-@dataclass(frozen=True)
-class Match:
-    """Which query answers for which object, as three parallel index lists over the batch.
-
-    Args:
-        picture: row of the batch.
-        query: query within the picture.
-        target: object within the picture.
-    """
-
-    picture: Int[Tensor, " matches"]
-    query: Int[Tensor, " matches"]
-    target: Int[Tensor, " matches"]
+__all__ = ["Match", "hungarian_match"]
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """DETR: a set of learned queries questions a picture, and each answer is an object or nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,7 +17,7 @@ from sleuth.nn.layers import DecoderLayer, EncoderLayer
 from sleuth.nn.positions import LearnedPositions2d, SinePositions2d
 from sleuth.nn.stacks import Decoder, Encoder
 from sleuth.queries.learned import LearnedQueries
-from sleuth.types import ImageBatch, Memory, SetPrediction
+from sleuth.types import ImageBatch, Memory, SetPrediction, Target
 
 _ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
@@ -137,7 +137,7 @@ class Detr(nn.Module):
         self.mask_head = mask_head
         self.supervise_encoder = supervise_encoder
 
-    def forward(self, images: ImageBatch) -> SetPrediction:
+    def forward(self, images: ImageBatch, targets: Sequence[Target] | None = None) -> SetPrediction:
         """Find the objects of each picture: memory, queries, states, heads."""
         memory = self.encode(images)
         queries = self.queries(memory)

@@ -52,7 +52,10 @@ def build_criterion(config: DetectionLossConfig) -> DetectionLoss:
 def decode_detections(
     prediction: SetPrediction, sizes_hw: Sequence[tuple[int, int]], *, threshold: float = 0.0, layer: int = -1
 ) -> list[RawDetections]:
-    """One detection a query: its best class but no-object, its box in pixels of the original picture.
+    """The best answers of each picture, their boxes in pixels of the original.
+
+    With softmax scores a query gives one answer: its best class but no-object. With sigmoid scores every class of every
+    query is an answer, and as many are kept as there are queries, so that a query may answer twice.
 
     Args:
         prediction: of a model.
@@ -62,7 +65,7 @@ def decode_detections(
 
     Returns: the detections of each picture, best first. No box is suppressed by another.
     """
-    scores, labels = prediction.logits[layer].float().softmax(-1)[..., :-1].max(-1)
+    scores, labels, queries = _answers(prediction.logits[layer].float(), prediction.activation)
     boxes = cxcywh_to_xyxy(prediction.boxes_cxcywh[layer].float())
     found = []
     for row, size_hw in enumerate(sizes_hw):
@@ -70,10 +73,20 @@ def decode_detections(
         order = order[scores[row][order] >= threshold]
         found.append(
             RawDetections(
-                boxes_xyxy_px=scale_boxes(boxes[row][order], size_hw),
+                boxes_xyxy_px=scale_boxes(boxes[row][queries[row][order]], size_hw),
                 scores=scores[row][order],
                 labels=labels[row][order],
-                queries=order,
+                queries=queries[row][order],
             )
         )
     return found
+
+
+def _answers(logits: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Score, class and query of each answer, [batch, answers]."""
+    batch, queries, classes = logits.shape
+    if activation == "softmax":
+        scores, labels = logits.softmax(-1)[..., :-1].max(-1)
+        return scores, labels, torch.arange(queries, device=logits.device).expand(batch, -1)
+    scores, index = logits.sigmoid().flatten(1).topk(queries, dim=1)
+    return scores, index % classes, index // classes

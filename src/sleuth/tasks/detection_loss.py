@@ -1,19 +1,27 @@
 """DETR's set loss: every supervised stage is matched afresh, and pays for classes and boxes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sleuth.errors import UserError
+from sleuth.geometry.boxes import cxcywh_to_xyxy, paired_iou
 from sleuth.losses.boxes import giou_loss, l1_loss
-from sleuth.losses.classification import weighted_cross_entropy
+from sleuth.losses.classification import (
+    focal_classification,
+    matchability_classification,
+    varifocal_classification,
+    weighted_cross_entropy,
+)
 from sleuth.losses.masks import at_every_pixel, at_points, dice_loss, focal_loss, matched_masks
 from sleuth.matching.costs import CostWeights, PaddedTargets, pad_targets
 from sleuth.matching.dense import dense_match
 from sleuth.matching.hungarian import Match, hungarian_match
-from sleuth.types import SetPrediction, Target
+from sleuth.types import Denoising, Proposals, SetPrediction, Target
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,14 @@ class DetectionLossConfig:
         match_class: weight of the class term in the matching cost.
         match_l1: of the L1 term.
         match_giou: of the GIoU term.
+        classes: the class loss: ``softmax`` with no-object as a class, or one score a class by ``focal``, ``varifocal``
+            or ``matchability`` (matchability-aware) loss.
+        focal_alpha: weight of positives in the focal loss, of negatives in the varifocal one.
+        focal_gamma: how little easy scores count.
+        proposal_weight: of the same losses on the encoder's proposals, for two-stage models.
+        denoising_weight: of the same losses on denoising queries.
 
-    Source: Carion et al. 2020, appendix A.4.
+    Source: Carion et al. 2020, appendix A.4; for the others, see `sleuth.losses.classification`.
     """
 
     class_weight: float = 1.0
@@ -52,6 +66,11 @@ class DetectionLossConfig:
     match_class: float = 1.0
     match_l1: float = 5.0
     match_giou: float = 2.0
+    classes: Literal["softmax", "focal", "varifocal", "matchability"] = "softmax"
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+    proposal_weight: float = 1.0
+    denoising_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,8 @@ class SupervisedStage:
         match_weight: weight of each pair, or None for one each.
         rest_weight: weight of each unmatched prediction in the class loss; 0 on padding.
         scale: weight of the whole stage in the total.
+        groups: how many predictions each object has in this stage: its losses are divided by it.
+        class_agnostic: every object is of class 0 here.
     """
 
     name: str
@@ -75,6 +96,8 @@ class SupervisedStage:
     match_weight: Float[Tensor, " matches"] | None
     rest_weight: Float[Tensor, "batch queries"]
     scale: float = 1.0
+    groups: int = 1
+    class_agnostic: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +106,9 @@ class LossReport:
 
     Args:
         total: weighted sum of the parts.
-        parts: ``class``, ``l1`` and ``giou``, with ``_0``, ``_1``, ... for earlier layers and ``_memory`` for tokens;
-            ``mask`` and ``dice`` of the last layer for models with a mask head.
+        parts: ``class``, ``l1`` and ``giou``, with ``_0``, ``_1``, ... for earlier layers, ``_memory`` for tokens,
+            ``_proposals`` for the encoder's proposals and ``_denoising_0``, ... for denoising queries; ``mask`` and
+            ``dice`` of the last layer for models with a mask head.
         matches: the assignment of each decoder layer, first to last.
     """
 
@@ -99,7 +123,12 @@ class DetectionLoss(nn.Module):
     def __init__(self, config: DetectionLossConfig) -> None:
         super().__init__()
         self.config = config
-        self.costs = CostWeights(classes=config.match_class, l1=config.match_l1, giou=config.match_giou)
+        self.costs = CostWeights(
+            classes=config.match_class,
+            l1=config.match_l1,
+            giou=config.match_giou,
+            activation="softmax" if config.classes == "softmax" else "sigmoid",
+        )
 
     def counts(self, targets: Sequence[Target], num_queries: int) -> Float[Tensor, "2"]:
         """What the losses are divided by: number of boxes, and total class weight.
@@ -126,6 +155,12 @@ class DetectionLoss(nn.Module):
             counts: as from `counts`, averaged over processes; None where there is one process and one batch.
         """
         device = prediction.logits.device
+        if (prediction.activation == "softmax") != (self.config.classes == "softmax"):
+            raise UserError(
+                f"the class loss {self.config.classes!r} does not fit a model with {prediction.activation} scores",
+                where="loss.classes",
+                mend='softmax takes "softmax"; sigmoid takes "focal", "varifocal" or "matchability"',
+            )
         if counts is None:
             counts = self.counts(targets, prediction.logits.shape[2])
         boxes, class_weight = counts.to(device).clamp(min=1e-6).unbind()
@@ -169,7 +204,47 @@ class DetectionLoss(nn.Module):
         ]
         if prediction.memory_logits is not None and self.config.encoder_weight > 0:
             stages.append(self._memory_stage(prediction, padded))
+        if prediction.proposals is not None and self.config.proposal_weight > 0:
+            stages.append(self._proposal_stage(prediction.proposals, targets))
+        if prediction.denoising is not None and self.config.denoising_weight > 0:
+            stages += self._denoising_stages(prediction.denoising)
         return stages
+
+    def _proposal_stage(self, proposals: Proposals, targets: Sequence[Target]) -> SupervisedStage:
+        """What the encoder proposes, matched afresh."""
+        if proposals.class_agnostic:
+            targets = [replace(target, labels=torch.zeros_like(target.labels)) for target in targets]
+        logits, boxes = proposals.logits, proposals.boxes_cxcywh
+        (match,) = hungarian_match(logits.detach()[None], boxes.detach()[None], targets, self.costs)
+        return SupervisedStage(
+            name="_proposals",
+            logits=logits,
+            boxes_cxcywh=boxes,
+            match=match,
+            match_weight=None,
+            rest_weight=torch.full(logits.shape[:2], self.config.no_object_weight, device=logits.device),
+            scale=self.config.proposal_weight,
+            class_agnostic=proposals.class_agnostic,
+        )
+
+    def _denoising_stages(self, denoising: Denoising) -> list[SupervisedStage]:
+        """Every layer's denoising queries, whose match is known."""
+        rest = torch.full(denoising.logits.shape[1:3], self.config.no_object_weight, device=denoising.logits.device)
+        if denoising.present is not None:
+            rest = rest.masked_fill(~denoising.present, 0.0)
+        return [
+            SupervisedStage(
+                name=f"_denoising_{layer}",
+                logits=logits,
+                boxes_cxcywh=boxes,
+                match=denoising.match,
+                match_weight=None,
+                rest_weight=rest,
+                scale=self.config.denoising_weight,
+                groups=denoising.groups,
+            )
+            for layer, (logits, boxes) in enumerate(zip(denoising.logits, denoising.boxes_cxcywh, strict=True))
+        ]
 
     def _memory_stage(self, prediction: SetPrediction, padded: PaddedTargets) -> SupervisedStage:
         memory = prediction.memory
@@ -201,17 +276,51 @@ class DetectionLoss(nn.Module):
         """The three losses of one stage, unweighted."""
         match, at = stage.match, (stage.match.picture, stage.match.query)
         wanted = (match.picture, match.target)
-        no_object = stage.logits.shape[-1] - 1
-        labels = torch.full(stage.logits.shape[:2], no_object, dtype=torch.int64, device=stage.logits.device)
-        labels[at] = padded.labels[wanted]
-        weights = stage.rest_weight.clone()
-        weights[at] = torch.ones_like(weights[at]) if stage.match_weight is None else stage.match_weight
         predicted, true = stage.boxes_cxcywh[at].float(), padded.boxes_cxcywh[wanted]
+        labels = padded.labels[wanted]
+        if stage.class_agnostic:
+            labels = torch.zeros_like(labels)
+        boxes = boxes * stage.groups
+        if self.config.classes == "softmax":
+            paid = self._softmax(stage, labels, class_weight)
+        else:
+            paid = self._scores(stage, labels, predicted, true) / boxes
         return {
-            "class": weighted_cross_entropy(stage.logits, labels, weights, class_weight),
+            "class": paid,
             "l1": l1_loss(predicted, true, stage.match_weight) / boxes,
             "giou": giou_loss(predicted, true, stage.match_weight) / boxes,
         }
+
+    def _softmax(self, stage: SupervisedStage, matched: Tensor, class_weight: Tensor) -> Tensor:
+        """Cross-entropy over the classes and no-object."""
+        at = (stage.match.picture, stage.match.query)
+        no_object = stage.logits.shape[-1] - 1
+        labels = torch.full(stage.logits.shape[:2], no_object, dtype=torch.int64, device=stage.logits.device)
+        labels[at] = matched
+        weights = stage.rest_weight.clone()
+        weights[at] = torch.ones_like(weights[at]) if stage.match_weight is None else stage.match_weight
+        return weighted_cross_entropy(stage.logits, labels, weights, class_weight)
+
+    def _scores(self, stage: SupervisedStage, matched: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+        """The sum of the losses of every class score of every query."""
+        at = (stage.match.picture, stage.match.query, matched)
+        logits = stage.logits.float()
+        wanted = torch.zeros_like(logits)
+        wanted[at] = 1.0
+        alpha, gamma = self.config.focal_alpha, self.config.focal_gamma
+        if self.config.classes == "focal":
+            each = focal_classification(logits, wanted, alpha=alpha, gamma=gamma)
+        else:
+            quality = torch.zeros_like(logits)
+            quality[at] = paired_iou(cxcywh_to_xyxy(predicted.detach()), cxcywh_to_xyxy(true))
+            if self.config.classes == "varifocal":
+                each = varifocal_classification(logits, wanted, quality, alpha=alpha, gamma=gamma)
+            else:
+                each = matchability_classification(logits, wanted, quality, gamma=gamma)
+        weights = (stage.rest_weight > 0).to(each.dtype)
+        if stage.match_weight is not None:
+            weights[stage.match.picture, stage.match.query] = stage.match_weight
+        return (each * weights[..., None]).sum()
 
     def _mask_losses(
         self, prediction: SetPrediction, targets: Sequence[Target], stages: Sequence[SupervisedStage]
