@@ -1,4 +1,4 @@
-"""ResNet through timm, as DETR uses it: one feature map, frozen batch norm, and a last stage that can be dilated."""
+"""ResNet through timm: one feature map as DETR uses it, or a pyramid as its descendants do; frozen or trained norms."""
 
 from functools import partial
 from typing import Literal
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 ResNetName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101"]
+ResNetVariant = Literal["b", "d"]
 
 _BLOCKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "resnet10": (timm_resnet.BasicBlock, (1, 1, 1, 1)),
@@ -67,11 +68,19 @@ class ResNet(nn.Module):
         dilate_last: DC5: the last stage keeps its resolution and dilates instead.
         num_stages: how many of the four stages are used; 3 gives features at stride 16 instead of 32.
         width: channels of the first stage, 64 in the published models; the later ones double it.
+        variant: b: a 7x7 stem and strided shortcuts, as in DETR. d: a stem of three 3x3 convolutions, shortcuts that
+            average before they project, and a projection in the very first one, as in RT-DETR.
 
     Attributes:
         channels: channels of the feature map.
         stage_channels: channels of every stage in use.
+        stage_strides: pixels of the picture for one cell of every stage in use.
         stride: pixels of the picture for one cell of the feature map.
+
+    Raises:
+        ValueError: an odd width for variant d, whose stem starts with half of it.
+
+    Source: He et al. 2016; He et al. 2019, "Bag of Tricks", section 4 (variant d).
     """
 
     def __init__(
@@ -82,20 +91,32 @@ class ResNet(nn.Module):
         dilate_last: bool = False,
         num_stages: int = 4,
         width: int = 64,
+        variant: ResNetVariant = "b",
     ) -> None:
         super().__init__()
+        if variant == "d" and width % 2:
+            raise ValueError(f"variant d wants an even width, not {width}")
         block, depths = _BLOCKS[name]
+        norm = partial(FrozenBatchNorm2d, inplace=True) if frozen_norm else nn.BatchNorm2d
         self.body = timm_resnet.ResNet(
             block,
             depths,
             output_stride=16 if dilate_last else 32,
-            stem_width=width,
+            stem_width=width // 2 if variant == "d" else width,
+            stem_type="deep" if variant == "d" else "",
+            avg_down=variant == "d",
             channels=tuple(width * 2**stage for stage in range(4)),
-            norm_layer=partial(FrozenBatchNorm2d, inplace=True) if frozen_norm else nn.BatchNorm2d,
+            norm_layer=norm,
             zero_init_last=not frozen_norm,
         )
+        if variant == "d" and self.body.layer1[0].downsample is None:
+            # RT-DETR projects here too, where input and output already agree; timm leaves basic blocks without.
+            project = nn.Conv2d(width, width, 1, bias=False)
+            nn.init.kaiming_normal_(project.weight, mode="fan_out", nonlinearity="relu")
+            self.body.layer1[0].downsample = nn.Sequential(nn.Identity(), project, norm(width))
         self.num_stages = num_stages
-        self.stride = (4, 8, 16, 16 if dilate_last else 32)[num_stages - 1]
+        self.stage_strides = (4, 8, 16, 16 if dilate_last else 32)[:num_stages]
+        self.stride = self.stage_strides[-1]
         self.stage_channels = tuple(width * 2**stage * block.expansion for stage in range(num_stages))  # type: ignore[attr-defined]
         self.channels = self.stage_channels[-1]
         del self.body.fc, self.body.global_pool
@@ -121,9 +142,18 @@ class ResNet(nn.Module):
                 finer.append(x)
         return x
 
-    def freeze_stem(self) -> None:
-        """Stop training the stem and the first stage, as DETR does with pre-trained weights."""
-        for module in (self.body.conv1, self.body.bn1, self.body.layer1):
+    def pyramid(
+        self, pixels: Float[Tensor, "batch 3 height width"], levels: int = 3
+    ) -> tuple[Float[Tensor, "batch _ _ _"], ...]:
+        """The maps of the last ``levels`` stages in use, fine to coarse; three of four have strides 8, 16 and 32."""
+        maps: list[Tensor] = []
+        maps.append(self(pixels, maps))
+        return tuple(maps[-levels:])
+
+    def freeze_stem(self, stages: int = 1) -> None:
+        """Stop training the stem and the first stages: one as DETR does with pre-trained weights, none as RT-DETR."""
+        frozen = [self.body.conv1, self.body.bn1, *(getattr(self.body, f"layer{n + 1}") for n in range(stages))]
+        for module in frozen:
             module.requires_grad_(False)
 
 

@@ -1,6 +1,7 @@
 """Where a token is: sine and learned positions in one and two dimensions, and learned ones moved to another grid."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,35 @@ class SinePositions2d(nn.Module):
     def forward(self, valid: Bool[Tensor, "batch height width"]) -> Float[Tensor, "batch height width dim"]:
         """Positions of a padded grid."""
         return sine_positions_2d(valid, self.dim, temperature=self.temperature, offset=self.offset)
+
+
+GridOrder = Literal["rows", "original"]
+
+
+def sine_positions_grid(
+    size_hw: tuple[int, int], dim: int, *, temperature: float = 10_000.0, order: GridOrder = "rows"
+) -> Float[Tensor, "tokens dim"]:
+    """RT-DETR's sine positions of an unpadded grid: sine and cosine of y, then of x, counted in cells from 0.
+
+    Args:
+        size_hw: height and width of the grid.
+        dim: embedding size; a multiple of 4.
+        temperature: the longest wavelength over 2 pi.
+        order: rows: row by row, as tokens go. original: column by column and x before y, as the original code has it;
+            the same on squares, and on others each token gets the position of another.
+
+    Source: Zhao et al. 2023, through its code.
+    """
+    if dim % 4:
+        raise ValueError(f"2-D sine positions need a dim that is a multiple of 4, not {dim}")
+    outer, inner = size_hw if order == "rows" else reversed(size_hw)
+    quarter = dim // 4
+    # In float64, as angles reach the length of the grid and float32 loses what its sine needs.
+    frequency = temperature ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
+    slow, fast = (torch.arange(length, dtype=torch.float64)[:, None] * frequency for length in (outer, inner))
+    slow_parts = torch.cat((slow.sin(), slow.cos()), dim=1)[:, None].expand(-1, inner, -1)
+    fast_parts = torch.cat((fast.sin(), fast.cos()), dim=1)[None].expand(outer, -1, -1)
+    return torch.cat((slow_parts, fast_parts), dim=2).flatten(0, 1).float()
 
 
 class LearnedPositions1d(nn.Module):

@@ -132,3 +132,40 @@ def test_every_picture_keeps_a_token_however_small_it_is() -> None:
     valid = torch.zeros(1, 640, 640, dtype=torch.bool)
     valid[:, :1, :1] = True
     assert feature_mask(valid, (20, 20)).sum() == 1
+
+
+@pytest.mark.parametrize(("name", "channels"), [("resnet18", (128, 256, 512)), ("resnet50", (512, 1024, 2048))])
+def test_a_pyramid_has_the_maps_of_the_last_stages(name: str, channels: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        model = ResNet(name=name, variant="d")
+        maps = model.pyramid(torch.zeros(1, 3, 64, 96))
+    assert model.stage_channels[-3:] == channels
+    assert model.stage_strides[-3:] == (8, 16, 32)
+    assert [tuple(level.shape) for level in maps] == [(1, count, 8 >> n, 12 >> n) for n, count in enumerate(channels)]
+
+
+def test_the_last_map_of_a_pyramid_is_the_feature_map() -> None:
+    model = small(frozen_norm=False)
+    pixels = torch.randn(1, 3, 70, 33)
+    maps = model.pyramid(pixels, levels=2)
+    assert len(maps) == 2
+    assert torch.equal(maps[-1], model(pixels))
+    assert [tuple(level.shape[-2:]) for level in maps] == [(5, 3), (3, 2)]
+
+
+def test_variant_d_has_a_deep_stem_and_projects_in_every_stage() -> None:
+    model = small(variant="d", frozen_norm=False)
+    keys = set(model.state_dict())
+    assert {"body.conv1.0.weight", "body.conv1.3.weight", "body.conv1.6.weight"} <= keys
+    assert {f"body.layer{stage}.0.downsample.1.weight" for stage in (1, 2, 3, 4)} <= keys
+    assert model.body.conv1[0].weight.shape == (4, 3, 3, 3)
+    assert small(variant="d").pyramid(torch.randn(1, 3, 64, 64))[0].shape == (1, 16, 8, 8)
+    with pytest.raises(ValueError, match="even width, not 7"):
+        small(variant="d", width=7)
+
+
+def test_freezing_the_stem_alone() -> None:
+    model = small(variant="d", frozen_norm=False)
+    model.freeze_stem(0)
+    frozen = {key.split(".")[1] for key, value in model.named_parameters() if not value.requires_grad}
+    assert frozen == {"conv1", "bn1"}

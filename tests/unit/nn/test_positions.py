@@ -15,6 +15,7 @@ from sleuth.nn.positions import (
     resize_positions_2d,
     sine_positions_1d,
     sine_positions_2d,
+    sine_positions_grid,
 )
 
 
@@ -164,3 +165,19 @@ def test_resize_2d_transposes_with_the_grid() -> None:
 def test_resize_2d_counts_the_positions() -> None:
     with pytest.raises(ValueError, match="13 positions do not make 2 extra tokens and a grid of"):
         resize_positions_2d(torch.zeros(13, 4), (3, 4), (6, 8), prefix=2)
+
+
+def test_positions_of_a_grid_tell_row_and_column() -> None:
+    pos = sine_positions_grid((3, 5), 16).view(3, 5, 16)
+    assert torch.equal(pos[1, 0, :8], pos[1, 4, :8])
+    assert torch.equal(pos[0, 2, 8:], pos[2, 2, 8:])
+    assert len(pos.flatten(0, 1).unique(dim=0)) == 15
+    torch.testing.assert_close(pos[2, 3, 0], torch.tensor(2.0).sin())
+    torch.testing.assert_close(pos[2, 3, 12], torch.tensor(3.0).cos())
+
+
+def test_the_original_order_of_a_grid_is_the_same_on_squares_alone() -> None:
+    assert torch.equal(sine_positions_grid((4, 4), 8), sine_positions_grid((4, 4), 8, order="original"))
+    assert not torch.equal(sine_positions_grid((3, 4), 8), sine_positions_grid((3, 4), 8, order="original"))
+    with pytest.raises(ValueError, match="multiple of 4"):
+        sine_positions_grid((2, 2), 6)
