@@ -44,7 +44,8 @@ class Fixture:
         assert abs(actual - expected) <= rtol * abs(expected), f"{name}: {actual} is not {expected}"
 
 
-def load_fixture(golden: Path, name: str) -> Fixture:
+def load_fixture(golden: Path, name: str, parts: tuple[str, ...] = ("",)) -> Fixture:
+    """One fixture, with the weights whose keys start with one of ``parts``."""
     loader = importlib.util.spec_from_file_location("recipe", golden / "recipe.py")
     assert loader is not None
     assert loader.loader is not None
@@ -52,6 +53,7 @@ def load_fixture(golden: Path, name: str) -> Fixture:
     loader.loader.exec_module(recipe)
     spec = json.loads((golden / name / "spec.json").read_text())
     tensors = load_file(golden / name / "tensors.safetensors")
+    spec["state_dict"] = {key: kind for key, kind in spec["state_dict"].items() if key.startswith(parts)}
     weights = {key: torch.from_numpy(value.copy()) for key, value in recipe.state_dict(spec).items()}
-    weights.update({key: tensors[f"constructed/{key}"] for key in spec["constructed"]})
+    weights.update({key: tensors[f"constructed/{key}"] for key in spec["constructed"] if key.startswith(parts)})
     return Fixture(spec, tensors, weights)
