@@ -18,6 +18,7 @@ def to_batch(
     mean: Colour = IMAGENET_MEAN,
     std: Colour = IMAGENET_STD,
     multiple: int = 1,
+    padded_hw: tuple[int, int] | None = None,
 ) -> tuple[ImageBatch, list[Target]]:
     """Normalise pictures and pad them with zeros at the bottom and right to one size.
 
@@ -26,11 +27,12 @@ def to_batch(
         mean: mean of each colour on the scale 0 to 1.
         std: standard deviation of each colour on the scale 0 to 1.
         multiple: the padded height and width are multiples of this number of pixels.
+        padded_hw: pad to this size, before ``multiple``; by default to that of the highest and the widest picture.
 
     Returns:
         The batch, and targets whose boxes are relative to each picture as it is in the sample, without the padding.
     """
-    images = normalise_and_pad([sample.image for sample in samples], mean=mean, std=std)
+    images = normalise_and_pad([sample.image for sample in samples], mean=mean, std=std, pad_hw=padded_hw)
     height, width = images.valid.shape[1:]
     more = (0, -width % multiple, 0, -height % multiple)
     if any(more):

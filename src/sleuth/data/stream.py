@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -34,35 +35,64 @@ def mix(*numbers: int) -> int:
 
 @dataclass(frozen=True)
 class _Item:
-    """One sample of a batch: which, and the seed of its augmentation."""
+    """One sample of a batch: which, the seed of its augmentation, that of its batch, and whether the run is closing."""
 
     index: int
     seed: int
+    batch_seed: int = 0
+    closing: bool = False
+
+
+@runtime_checkable
+class BatchTransform(Protocol):
+    """An augmentation that sees more than one picture: it borrows others, and all of a batch may share a size."""
+
+    def compose(self, sample: Sample, draw: Callable[[], Sample], batch_seed: int) -> Sample:
+        """An augmented copy of a sample.
+
+        Args:
+            sample: the picture.
+            draw: a random picture of the source; it draws from PyTorch's global generator, as the transform does.
+            batch_seed: the same for all pictures of a batch, on all ranks.
+        """
+        ...
+
+    def padded_hw(self, batch_seed: int) -> tuple[int, int] | None:
+        """Height and width that the batch of this seed is padded to; None for those of its largest pictures."""
+        ...
+
+
+Transform = Callable[[Sample], Sample] | BatchTransform
+"""Changes one sample, drawing from PyTorch's global generator."""
 
 
 class _Batches(Dataset[Batch | UserError]):
     """Prepares whole batches; runs inside the workers. A user's fault is returned, to be raised where the user is."""
 
-    def __init__(
-        self,
-        source: SampleSource,
-        transform: Callable[[Sample], Sample],
-        collate: Callable[[Sequence[Sample]], Batch],
-    ) -> None:
-        self.source, self.transform, self.collate = source, transform, collate
+    def __init__(self, source: SampleSource, transform: Transform, closing: Transform, collate: "_Collate") -> None:
+        self.source, self.collate = source, collate
+        self.transforms = {False: transform, True: closing}
 
     def __getitem__(self, items: Sequence[_Item]) -> Batch | UserError:
         try:
-            return self.collate([self._sample(item) for item in items])
+            samples = [self._sample(item) for item in items]
+            transform = self.transforms[items[0].closing]
+            padded = transform.padded_hw(items[0].batch_seed) if isinstance(transform, BatchTransform) else None
+            return self.collate(samples, padded)
         except UserError as error:
             return error
 
     def _sample(self, item: _Item) -> Sample:
-        sample = self.source.load(item.index)
+        sample, transform = self.source.load(item.index), self.transforms[item.closing]
         # Only the CPU generator is forked and seeded: dropout on an accelerator keeps its own course.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(item.seed)
-            return self.transform(sample)
+            if isinstance(transform, BatchTransform):
+                return transform.compose(sample, self._draw, item.batch_seed)
+            return transform(sample)
+
+    def _draw(self) -> Sample:
+        return self.source.load(int(torch.randint(0, len(self.source), ())))
 
 
 @dataclass(frozen=True)
@@ -71,8 +101,8 @@ class _Collate:
     std: Colour
     multiple: int
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
-        return to_batch(samples, self.mean, self.std, self.multiple)
+    def __call__(self, samples: Sequence[Sample], padded_hw: tuple[int, int] | None) -> Batch:
+        return to_batch(samples, self.mean, self.std, self.multiple, padded_hw)
 
 
 class _Plan:
@@ -147,7 +177,7 @@ class TrainingStream:
 
     Args:
         source: where samples come from.
-        augmentation: changes one sample, drawing from PyTorch's global generator.
+        augmentation: changes one sample; a `BatchTransform` borrows others of the source.
         batch_size: pictures per batch of this rank.
         seed: seed of order and augmentation.
         workers: worker processes; 0 prepares batches in this process.
@@ -158,12 +188,17 @@ class TrainingStream:
         multiple: padded sides are multiples of this number of pixels.
         prefetch: batches that each worker prepares ahead.
         shuffle: False keeps the source's own order.
+        closing: augmentation of the last batches of a run; the same one by default.
+        close_at: batches of this rank, from the first epoch's first on, after which the run closes; None never.
+
+    Attributes:
+        close_at: may be set until the run comes near it: workers prepare some batches ahead.
     """
 
     def __init__(
         self,
         source: SampleSource,
-        augmentation: Callable[[Sample], Sample],
+        augmentation: Transform,
         *,
         batch_size: int,
         seed: int = 0,
@@ -175,6 +210,8 @@ class TrainingStream:
         multiple: int = 1,
         prefetch: int = 2,
         shuffle: bool = True,
+        closing: Transform | None = None,
+        close_at: int | None = None,
     ) -> None:
         if len(source) == 0:
             raise UserError("there are no pictures to train on", where="data", mend="check the folder and the split")
@@ -185,8 +222,9 @@ class TrainingStream:
         self.size, self.batch_size, self.seed = len(source), batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.shuffle = shuffle and self.size <= MAX_SHUFFLED
-        collate = _Collate(mean, std, multiple)
-        self._loader = _Loader(_Batches(source, augmentation, collate), workers, prefetch)
+        self.close_at = close_at
+        batches = _Batches(source, augmentation, closing or augmentation, _Collate(mean, std, multiple))
+        self._loader = _Loader(batches, workers, prefetch)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -214,17 +252,23 @@ class TrainingStream:
         order = self._order(epoch)
         for batch in range(start_batch, self.batches_per_epoch):
             first = (batch * self.world_size + self.rank) * self.batch_size
-            yield [self._item(order, epoch, place) for place in range(first, first + self.batch_size)]
+            shared = mix(self.seed, epoch, batch), self._closing(epoch, batch)
+            yield [self._item(order, epoch, place, *shared) for place in range(first, first + self.batch_size)]
+
+    def _closing(self, epoch: int, batch: int) -> bool:
+        return self.close_at is not None and epoch * self.batches_per_epoch + batch >= self.close_at
 
     def _order(self, epoch: int) -> Sequence[int] | torch.Tensor:
         if not self.shuffle:
             return range(self.size)
         return torch.randperm(self.size, generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
 
-    def _item(self, order: Sequence[int] | torch.Tensor, epoch: int, place: int) -> _Item:
+    def _item(
+        self, order: Sequence[int] | torch.Tensor, epoch: int, place: int, batch_seed: int, closing: bool
+    ) -> _Item:
         repeat, place = divmod(place, self.size)
         index = int(order[place])
-        return _Item(index, mix(self.seed, epoch, index, repeat))
+        return _Item(index, mix(self.seed, epoch, index, repeat), batch_seed, closing)
 
 
 class EvaluationStream:
@@ -259,8 +303,9 @@ class EvaluationStream:
     ) -> None:
         self.size = len(source) if limit is None else min(limit, len(source))
         self.batch_size = batch_size
-        collate = _Collate(mean, std, multiple)
-        self._loader = _Loader(_Batches(source, Resize(shortest, longest), collate), workers, prefetch)
+        resized = Resize(shortest, longest)
+        batches = _Batches(source, resized, resized, _Collate(mean, std, multiple))
+        self._loader = _Loader(batches, workers, prefetch)
 
     @property
     def wait_seconds(self) -> float:
