@@ -18,7 +18,6 @@ from sleuth.evaluation.panoptic import PanopticScores
 from sleuth.evaluation.panoptic_files import evaluate_panoptic_files, is_panoptic
 from sleuth.evaluation.report import write_report
 from sleuth.evaluation.tables import tables
-from sleuth.models.detector import has_masks
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
@@ -159,7 +158,7 @@ def _from_model(words: EvaluateWords) -> tuple[DetectionEvaluation, list[Path]]:
 
 def annotations_for(loaded: LoadedModel) -> str:
     """What a model is measured on: boxes; masks, if it has them; or things and stuff, if it knows stuff."""
-    if not has_masks(loaded.config):
+    if not loaded.config.masks:
         return "boxes"
     return "instances" if all(loaded.card.is_thing) else "panoptic"
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sleuth.data.cache import cached
 from sleuth.data.samples import SampleSource
 from sleuth.data.stream import Batch, TrainingStream, mix
 from sleuth.errors import UserError
@@ -127,7 +128,7 @@ class Run:
         self.network: nn.Module = fabric.strategy.setup_module(self.model)
         mean, std = _colours(recipe.preprocess)
         self.stream = TrainingStream(
-            source,
+            _kept(source, recipe),
             recipe.augmentation,
             batch_size=recipe.optimizer.batch_size,
             seed=recipe.run.seed,
@@ -320,6 +321,14 @@ def open_run(
                 yield run
         finally:
             folder.close()
+
+
+def _kept(source: SampleSource, recipe: Recipe) -> SampleSource:
+    """The source as training reads it: with a cache where the recipe asks for one."""
+    if recipe.data.cache == "off":
+        return source
+    processes = recipe.run.devices * max(1, recipe.run.workers)
+    return cached(source, longest=recipe.augmentation.longest_needed(), processes=processes)
 
 
 def _colours(preprocess: Preprocess) -> tuple[Colour, Colour]:

@@ -1,19 +1,16 @@
-"""Models by name: configuration, preprocessing, losses and, where they are bundled, weights. One literal table.
+"""Models by name: configuration, preprocessing and, where they are bundled, weights. One literal table.
 
 What people want to know about them is in `listing`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sleuth.errors import UserError
-from sleuth.models.detector import Detector, DetectorConfig
-from sleuth.models.detr import DetrConfig
-from sleuth.models.families import build_detector, family_of
-from sleuth.tasks.detection_loss import DetectionLossConfig
+from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.weights.listing import LISTED
 
@@ -25,16 +22,14 @@ class CatalogEntry:
     """A named model.
 
     Args:
-        config: its numbers; their type says of which family it is.
+        config: its numbers.
         preprocess: how pictures become its input.
         weights: the bundled file, or None where the name stands for an architecture without weights.
-        loss: what it is trained by, where a recipe does not say otherwise.
     """
 
-    config: DetectorConfig
+    config: DetrConfig
     preprocess: Preprocess
     weights: Path | None = None
-    loss: DetectionLossConfig = field(default_factory=DetectionLossConfig)
 
 
 DETR_R50 = DetrConfig(backbone="resnet50")
@@ -88,11 +83,6 @@ def entry(name: str) -> CatalogEntry:
     raise UserError(f"unknown model {name!r}", mend=f"{mend} A trained model is named by its .safetensors file")
 
 
-def build(name: str, **overrides: Any) -> Detector:
-    """A named architecture with fresh weights; ``overrides`` change its config."""
-    return build_detector(replace(entry(name).config, **overrides))
-
-
-def names_of(family: str) -> tuple[str, ...]:
-    """The names of the models of one family."""
-    return tuple(name for name, known in CATALOG.items() if family_of(known.config).name == family)
+def build(name: str, **overrides: Any) -> Detr:
+    """A named architecture with fresh weights; ``overrides`` change its `DetrConfig`."""
+    return build_detr(replace(entry(name).config, **overrides))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from sleuth.data.cache import CachedSource
 from sleuth.data.samples import Sample
 from sleuth.data.stream import EvaluationStream, TrainingStream, mix
 from sleuth.data.transforms import Augmentation
@@ -43,8 +44,8 @@ class Noise:
 AUGMENTATION = Augmentation.for_scale(32)
 
 
-def stream(count=11, **options):
-    return TrainingStream(Noise(count), AUGMENTATION, **{"batch_size": 2, "seed": 5, **options})
+def stream(count=11, augmentation=AUGMENTATION, **options):
+    return TrainingStream(Noise(count), augmentation, **{"batch_size": 2, "seed": 5, **options})
 
 
 def same(one, other) -> bool:
@@ -58,8 +59,16 @@ def same(one, other) -> bool:
     )
 
 
-def test_workers_change_nothing():
-    alone, helped = stream(), stream(workers=2)
+# Nothing of the paper's, all of the rest.
+SMALL_DATA = Augmentation.fitted(
+    (32, 64), multi_scale=(1.0, 3.0), turn=True, mosaic=0.5, mixup=0.3, copy_paste=0.5, safe_crop=0.5, zoom_out=0.3,
+    scale_jitter=(0.7, 1.5), brightness=0.2, hue=0.1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("augmentation", [AUGMENTATION, SMALL_DATA])
+def test_workers_change_nothing(augmentation):
+    alone, helped = (stream(augmentation=augmentation, workers=workers) for workers in (0, 2))
     for epoch in (0, 3):
         ours, theirs = list(alone.epoch(epoch)), list(helped.epoch(epoch))
         assert len(ours) == len(theirs) == 5
@@ -67,9 +76,10 @@ def test_workers_change_nothing():
     assert helped.wait_seconds > 0
 
 
+@pytest.mark.parametrize("augmentation", [AUGMENTATION, SMALL_DATA])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_any_start_gives_the_rest_of_the_epoch(workers):
-    served = stream(workers=workers)
+def test_any_start_gives_the_rest_of_the_epoch(workers, augmentation):
+    served = stream(workers=workers, augmentation=augmentation)
     whole = list(served.epoch(2))
     for start in (0, 1, 4, 5):
         rest = list(served.epoch(2, start_batch=start))
@@ -138,6 +148,38 @@ def test_nothing_to_train_on_is_said():
         stream(count=0)
     with pytest.raises(UserError, match="batch"):
         stream(batch_size=0)
+
+
+def test_a_batch_has_one_size_and_batches_differ():
+    shapes = [
+        tuple(images.pixels.shape[2:])
+        for epoch in range(4)
+        for images, _ in stream(augmentation=SMALL_DATA).epoch(epoch)
+    ]
+    assert set(shapes) == {(32, 64), (64, 128), (96, 192)}
+    ranks = [stream(augmentation=SMALL_DATA, batch_size=1, rank=rank, world_size=2) for rank in (0, 1)]
+    ours, theirs = ([images.pixels.shape for images, _ in served.epoch(1)] for served in ranks)
+    assert ours == theirs
+
+
+def test_a_cache_changes_nothing():
+    source = Noise(11)
+    plain = TrainingStream(source, SMALL_DATA, batch_size=2, seed=5)
+    kept = TrainingStream(CachedSource(source, budget=2**20), SMALL_DATA, batch_size=2, seed=5)
+    for epoch in (0, 1):
+        assert all(same(a, b) for a, b in zip(plain.epoch(epoch), kept.epoch(epoch), strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_end_of_a_run_closes_at_its_batch(workers):
+    whole = stream(augmentation=SMALL_DATA, workers=workers)
+    plain = stream(augmentation=SMALL_DATA.closed())
+    closing = stream(augmentation=SMALL_DATA, closing=SMALL_DATA.closed(), close_at=7, workers=workers)
+    assert all(same(a, b) for a, b in zip(whole.epoch(0), closing.epoch(0), strict=True))
+    second = list(closing.epoch(1))
+    assert all(same(a, b) for a, b in zip(list(whole.epoch(1))[:2], second[:2], strict=True))
+    assert all(same(a, b) for a, b in zip(list(plain.epoch(1))[2:], second[2:], strict=True))
+    assert all(same(a, b) for a, b in zip(closing.epoch(1, start_batch=3), second[3:], strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
