@@ -9,6 +9,13 @@ ModelName = Annotated[
     str,
     typer.Option("--model", "-m", help="A model's name, here or on the hub, its file or folder; see `sleuth models`."),
 ]
+TileSize = Annotated[
+    str | None,
+    typer.Option("--tile", help="See large pictures in tiles too: pixels, such as 640 or 480x640 (height x width)."),
+]
+TileOverlap = Annotated[
+    float | None, typer.Option("--tile-overlap", help="Share of a tile that its neighbour sees too; 0.2.")
+]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 
@@ -46,6 +53,8 @@ def predict(
     panoptic_threshold: Annotated[
         float | None, typer.Option(help="Score above which an answer takes part in panoptic maps; the model's own.")
     ] = None,
+    tile: TileSize = None,
+    tile_overlap: TileOverlap = None,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out what cannot be read.")] = False,
     batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 1,
     device: DeviceName = "auto",
@@ -72,6 +81,8 @@ def predict(
             masks=masks,
             panoptic=panoptic,
             panoptic_threshold=panoptic_threshold,
+            tile=tile,
+            tile_overlap=tile_overlap,
         )
     )
 
@@ -188,6 +199,8 @@ def evaluate(
     max_detections: Annotated[int, typer.Option(help="Predictions that count in each picture, the best first.")] = 100,
     layers: Annotated[bool, typer.Option("--layers", help="AP of every decoder layer, with and without NMS.")] = False,
     threshold: Annotated[float, typer.Option(help="Least score in the confusion matrix.")] = 0.5,
+    tile: TileSize = None,
+    tile_overlap: TileOverlap = None,
     out: Annotated[Path | None, typer.Option(help="Folder for numbers, plots and predictions.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
     batch_size: Annotated[int, typer.Option(help="Pictures in one run of the model.")] = 4,
@@ -223,6 +236,8 @@ def evaluate(
             json=json,
             batch_size=batch_size,
             device=device,
+            tile=tile,
+            tile_overlap=tile_overlap,
         )
     )
 

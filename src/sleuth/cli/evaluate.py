@@ -6,6 +6,7 @@ from typing import get_args
 
 from sleuth.cli.console import out, print_text, progress, tell, write_json
 from sleuth.cli.evaluate_pictures import write_pictures
+from sleuth.cli.sizes import parse_tiling
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.samples import SampleSource, check_annotations
@@ -18,6 +19,7 @@ from sleuth.evaluation.panoptic import PanopticScores
 from sleuth.evaluation.panoptic_files import evaluate_panoptic_files, is_panoptic
 from sleuth.evaluation.report import write_report
 from sleuth.evaluation.tables import tables
+from sleuth.geometry.tiles import Tiling
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
@@ -51,6 +53,8 @@ class EvaluateWords:
     json: bool
     batch_size: int
     device: str
+    tile: str | None = None
+    tile_overlap: float | None = None
 
 
 def run_evaluate(words: EvaluateWords) -> None:
@@ -99,6 +103,8 @@ def _from_files(words: EvaluateWords) -> tuple[DetectionEvaluation | PanopticSco
         raise UserError(f"{lacking} is missing", mend="a result file is scored with both")
     if words.model or words.data or words.layers:
         raise UserError("--model, --data and --layers do not go with --ground-truth", mend="leave them out")
+    if words.tile:
+        raise UserError("--tile goes with --model", mend="leave it out: a result file is scored as it is")
     if words.annotations or words.panoptic:
         mend = "leave it out: the files themselves tell what they hold"
         raise UserError("--annotations and --panoptic go with --model", mend=mend)
@@ -125,9 +131,11 @@ def _from_model(words: EvaluateWords) -> tuple[DetectionEvaluation, list[Path]]:
         raise UserError(f"{lacking} is missing", mend="give --model and --data, or --ground-truth and --predictions")
     if words.ground_truth_folder or words.predictions_folder:
         raise UserError("folders of PNG files go with --ground-truth and --predictions", mend="leave them out")
+    tiling = _tiling(words)
     device = choose_device(words.device)
     loaded = open_model(words.model)
-    source = held_out(words, words.annotations or annotations_for(loaded))
+    usual = annotations_for(loaded) if tiling is None else "boxes"
+    source = held_out(words, words.annotations or usual)
     with progress("evaluating", len(source)) as advance:
         evaluation = evaluate_model(
             loaded.model,
@@ -141,6 +149,7 @@ def _from_model(words: EvaluateWords) -> tuple[DetectionEvaluation, list[Path]]:
             threshold=words.threshold,
             max_detections=words.max_detections,
             panoptic_rule=loaded.panoptic_rule,
+            tiling=tiling,
             progress=lambda done, _: advance(done),
         )
     if words.out is None or not len(source):
@@ -152,8 +161,22 @@ def _from_model(words: EvaluateWords) -> tuple[DetectionEvaluation, list[Path]]:
         threshold=words.threshold,
         masks=evaluation.masks is not None,
         panoptic=evaluation.panoptic is not None,
+        tiling=tiling,
     )
     return evaluation, [page]
+
+
+def _tiling(words: EvaluateWords) -> Tiling | None:
+    """How pictures are cut, if they are; only boxes are measured then."""
+    tiling = parse_tiling(words.tile, words.tile_overlap)
+    for option, given in (
+        ("--layers", words.layers),
+        ("--panoptic", words.panoptic),
+        (f"--annotations {words.annotations}", words.annotations not in (None, "boxes")),
+    ):
+        if tiling is not None and given:
+            raise UserError(f"tiles give boxes of the last layer, {option} asks for more", mend="leave one of them out")
+    return tiling
 
 
 def annotations_for(loaded: LoadedModel) -> str:

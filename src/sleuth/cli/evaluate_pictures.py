@@ -10,6 +10,7 @@ from sleuth.data.samples import Sample, SampleSource
 from sleuth.evaluation.pictures import panoptic_map
 from sleuth.files import atomic_write
 from sleuth.geometry.rle import PackedMasks
+from sleuth.geometry.tiles import Tiling
 from sleuth.render.boxes import draw_boxes
 from sleuth.render.masks import Region, draw_masks, draw_panoptic
 from sleuth.render.sheet import Cell, contact_sheet
@@ -21,7 +22,14 @@ _READABLE_SIDE = 400
 
 
 def write_pictures(
-    path: Path, predictor: Predictor, source: SampleSource, *, threshold: float, masks: bool, panoptic: bool
+    path: Path,
+    predictor: Predictor,
+    source: SampleSource,
+    *,
+    threshold: float,
+    masks: bool,
+    panoptic: bool,
+    tiling: Tiling | None = None,
 ) -> Path:
     """Draw a few pictures, spread over the source, in pairs: the ground truth at the left, the answer at the right.
 
@@ -32,6 +40,7 @@ def write_pictures(
         threshold: least score of an object to draw.
         masks: draw masks rather than boxes.
         panoptic: draw panoptic maps rather than masks.
+        tiling: see large pictures in tiles too.
 
     Raises:
         UserError: a picture cannot be read, or the file cannot be written.
@@ -40,7 +49,8 @@ def write_pictures(
     for index in np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist():
         sample = source.load(index)
         pixels = np.ascontiguousarray(sample.image.movedim(0, -1).numpy())
-        (found,) = predictor.predict([pixels], threshold, masks=masks, panoptic=panoptic)
+        tiles = {} if tiling is None else {"tile": tiling.size_hw, "tile_overlap": tiling.overlap}
+        (found,) = predictor.predict([pixels], threshold, masks=masks, panoptic=panoptic, **tiles)
         enlarge = max(1, _READABLE_SIDE // max(found.size_hw))
         there = draw_sample(sample, source, enlarge=enlarge, panoptic=panoptic)
         cells += [_cell(there, f"{sample.name}: as it is"), _cell(np.asarray(found.plot(enlarge=enlarge)), "as found")]

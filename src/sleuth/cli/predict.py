@@ -8,6 +8,7 @@ from typing import Any
 
 from sleuth.cli.console import print_text, progress, tell, write_json
 from sleuth.cli.drawing import few, told_segments
+from sleuth.cli.sizes import parse_tiling
 from sleuth.errors import UserError
 from sleuth.runtime.annotate import Annotator
 from sleuth.runtime.detections import Detections
@@ -33,6 +34,8 @@ class PredictWords:
     masks: bool | None
     panoptic: Path | None
     panoptic_threshold: float | None
+    tile: str | None = None
+    tile_overlap: float | None = None
 
 
 def run_predict(words: PredictWords) -> None:
@@ -45,6 +48,9 @@ def run_predict(words: PredictWords) -> None:
         raise UserError(
             f"{words.panoptic_threshold:g} is not between 0 and 1", where="--panoptic-threshold", mend="such as 0.85"
         )
+    tiling = parse_tiling(words.tile, words.tile_overlap)
+    if tiling is not None and words.panoptic is not None:
+        raise UserError("tiles give boxes, not panoptic maps", where="--tile", mend="leave out --tile or --panoptic")
     items = expand_sources(words.sources)
     predictor = load(words.model, words.device)
     _check_masks(words, predictor)
@@ -62,6 +68,7 @@ def run_predict(words: PredictWords) -> None:
             masks=words.masks,
             panoptic=_panoptic_wanted(words),
             panoptic_threshold=words.panoptic_threshold,
+            tiling=tiling,
         )
         for number, found in enumerate(stream, start=1):
             objects += len(found)

@@ -3,6 +3,28 @@
 import re
 
 from sleuth.errors import UserError
+from sleuth.geometry.tiles import Tiling
+
+
+def parse_tiling(text: str | None, overlap: float | None) -> Tiling | None:
+    """What ``--tile`` and ``--tile-overlap`` say: a side in pixels, or height x width.
+
+    Raises:
+        UserError: not a size, out of range, or an overlap of no tiles.
+
+    >>> parse_tiling("640", None)
+    Tiling(size_hw=(640, 640), overlap=0.2)
+    """
+    if text is None:
+        if overlap is not None:
+            raise UserError("--tile-overlap is of no use without --tile", mend="give --tile 640")
+        return None
+    match = re.fullmatch(r"(\d{1,6})(?:\s*[x\u00d7X]\s*(\d{1,6}))?", text.strip())
+    if match is None:
+        mend = "give a side in pixels, such as 640, or height x width"
+        raise UserError(f"{text!r} is not a size", where="--tile", mend=mend)
+    size_hw = int(match[1]), int(match[2] or match[1])
+    return Tiling(size_hw) if overlap is None else Tiling(size_hw, overlap)
 
 
 def parse_size(text: str, *, least: int = 32, most: int = 8192) -> tuple[int, int]:

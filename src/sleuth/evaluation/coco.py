@@ -158,7 +158,8 @@ def evaluate_predictions(
         _mean(precision[0, ..., 0, 2]),
         _mean(precision[5, ..., 0, 2]),
         *(_mean(precision[..., size, 2]) for size in (1, 2, 3)),
-        *(_mean(recall[..., 0, most]) for most in (0, 1, 2)),
+        # With 10 at most, the second and the third recall are one number.
+        *(_mean(recall[..., 0, most]) for most in ((0, 1) if max_detections == 10 else (0, 1, 2))),
         *(_mean(recall[..., size, 2]) for size in (1, 2, 3)),
     )
     found = np.bincount(predictions.labels, minlength=len(truth.names))

@@ -22,7 +22,9 @@ from sleuth.evaluation.layers import LayerStudy, study_layers
 from sleuth.evaluation.panoptic import PanopticCounts, PanopticScores, quality_of
 from sleuth.evaluation.pictures import Picture, batches
 from sleuth.evaluation.result_files import read_files
+from sleuth.evaluation.tiled import find_on_tiles
 from sleuth.evaluation.truth import truth_of_data, truth_of_samples
+from sleuth.geometry.tiles import Tiling
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 from sleuth.types import SetPrediction
@@ -146,6 +148,7 @@ def evaluate_model(
     threshold: float = 0.5,
     max_detections: int = MAX_DETECTIONS,
     panoptic_rule: PanopticRule = PAPER_RULE,
+    tiling: Tiling | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DetectionEvaluation:
     """Run a model over every picture of a source and measure what it finds.
@@ -165,13 +168,29 @@ def evaluate_model(
         threshold: least score of a prediction in the confusion matrix.
         max_detections: predictions kept of each picture, the best first.
         panoptic_rule: how the model's answers part a picture.
+        tiling: see large pictures tile by tile too; only boxes are then measured, and no layers.
         progress: called with the number of pictures done and of all.
 
     Raises:
-        UserError: the classes of the model do not fit those of the data, a picture cannot be read, or panoptic quality
-            is asked for without masks.
+        UserError: the classes of the model do not fit those of the data, a picture cannot be read, panoptic quality
+            is asked for without masks, or more than boxes is asked of tiles.
     """
     label_of = _match_classes(source, model_names)
+    if tiling is not None:
+        if layers or panoptic:
+            what = "AP of every layer" if layers else "panoptic quality"
+            raise UserError(f"{what} is not measured on tiles", where="tile", mend="ask for one of them")
+        model = model.to(device)
+        with _evaluating(model):
+            on_tiles = find_on_tiles(
+                model, source, preprocess, tiling, batch_size=batch_size, most=max_detections, progress=progress
+            )
+        truth = _truth(source, [picture for picture, _ in on_tiles])
+        found = concatenate([each for _, each in on_tiles])
+        _check_known(found.labels, model_names or source.names)
+        known = _relabel(found, label_of)
+        scored = measure(truth, known, threshold=threshold, max_detections=max_detections)
+        return replace(scored, unknown_class=len(found) - len(known))
     is_thing = tuple(source.is_thing)
     want_panoptic = not all(is_thing) if panoptic is None else panoptic
     seen: list[Picture] = []
@@ -273,6 +292,14 @@ def _check_class_count(prediction: SetPrediction, names: Sequence[str]) -> None:
     if classes != len(names):
         raise UserError(
             f"the model tells {classes} classes apart, but {len(names)} are named: {_some(names)}",
+            mend="choose a model that was trained on these classes, or give the model's own class names",
+        )
+
+
+def _check_known(labels: np.ndarray, names: Sequence[str]) -> None:
+    if len(labels) and labels.max() >= len(names):
+        raise UserError(
+            f"the model tells more classes apart than the {len(names)} that are named: {_some(names)}",
             mend="choose a model that was trained on these classes, or give the model's own class names",
         )
 

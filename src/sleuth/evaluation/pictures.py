@@ -40,8 +40,14 @@ class Picture:
     sample: Sample
     size_hw: tuple[int, int]
     input_hw: tuple[int, int]
-    masks: PackedMasks | None
-    panoptic: PanopticMap | None
+    masks: PackedMasks | None = None
+    panoptic: PanopticMap | None = None
+
+    @classmethod
+    def of(cls, index: int, sample: Sample, *, input_hw: tuple[int, int]) -> "Picture":
+        """A picture of which boxes alone matter; its pixels are let go."""
+        size_hw = (sample.image.shape[1], sample.image.shape[2])
+        return cls(index, replace(sample, image=_NO_PICTURE, masks=None), size_hw, input_hw)
 
 
 def batches(
@@ -83,11 +89,8 @@ def _loaded(
         sample = source.load(index)
         size_hw = (sample.image.shape[1], sample.image.shape[2])
         labels, crowd, masks = _objects(source, index, sample)
-        picture = Picture(
-            index=index,
-            sample=replace(sample, image=_NO_PICTURE, masks=None),
-            size_hw=size_hw,
-            input_hw=preprocess.size_for(size_hw),
+        picture = replace(
+            Picture.of(index, sample, input_hw=preprocess.size_for(size_hw)),
             masks=None if masks is None else PackedMasks.pack(masks),
             panoptic=panoptic_map(masks, labels, crowd, sample.name) if panoptic and masks is not None else None,
         )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sleuth.errors import UserError
+from sleuth.geometry.tiles import Tiling
 from sleuth.models.detr import Detr
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.devices import choose_device
@@ -15,6 +16,7 @@ from sleuth.runtime.segments import find_masks, find_panoptic, keep_masks
 from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
 from sleuth.tasks.segmentation import PanopticRule
+from sleuth.tasks.tiled import detect_on_tiles
 from sleuth.types import ImageBatch, SetPrediction
 from sleuth.weights.checkpoint import LoadedModel, ModelCard
 from sleuth.weights.resolve import open_model
@@ -34,6 +36,7 @@ class _Wish:
     panoptic: bool
     rule: PanopticRule
     keep_pixels: bool
+    tiling: Tiling | None
 
 
 def load(name_or_path: str | Path, device: str = "auto") -> "Predictor":
@@ -104,6 +107,8 @@ class Predictor:
         masks: bool | None = None,
         panoptic: bool | None = None,
         panoptic_threshold: float | None = None,
+        tile: int | tuple[int, int] | None = None,
+        tile_overlap: float = 0.2,
     ) -> list[Detections]:
         """Find the objects in each picture.
 
@@ -117,13 +122,17 @@ class Predictor:
             panoptic: part each picture into things and stuff too; None where the model has a mask head and knows
                 stuff.
             panoptic_threshold: the score above which an answer takes part in that, 0 to 1; None takes the model's own.
+            tile: look at large pictures tile by tile too, for small objects: side of a tile in pixels, or height and
+                width. Tiles give boxes only; of a model with a mask head, ask with ``masks=False``.
+            tile_overlap: share of a tile that its neighbour sees too, below 0.9: objects up to so large lie whole in a
+                tile.
 
         Returns:
             One `Detections` for each picture or frame, in the order of the sources.
 
         Raises:
             UserError: a source is missing or cannot be read, a number is out of range, or masks are asked of a model
-                without a mask head.
+                without a mask head, or of tiles.
         """
         return list(
             self.stream(
@@ -134,6 +143,7 @@ class Predictor:
                 panoptic=panoptic,
                 panoptic_threshold=panoptic_threshold,
                 keep_pixels=False,
+                tiling=None if tile is None else Tiling((tile, tile) if isinstance(tile, int) else tile, tile_overlap),
             )
         )
 
@@ -147,6 +157,7 @@ class Predictor:
         panoptic: bool | None = None,
         panoptic_threshold: float | None = None,
         keep_pixels: bool = True,
+        tiling: Tiling | None = None,
     ) -> Iterator[Detections]:
         """As `predict`, for frames as they come, holding no more of them than a few batches.
 
@@ -158,6 +169,7 @@ class Predictor:
             panoptic: as in `predict`.
             panoptic_threshold: as in `predict`.
             keep_pixels: keep the picture in its `Detections` rather than read its file again when it is drawn.
+            tiling: look at large pictures tile by tile too; ``batch_size`` is then that of tiles.
 
         Raises:
             UserError: as for `predict`.
@@ -174,13 +186,19 @@ class Predictor:
                 where="masks" if masks else "panoptic",
                 mend="use a model for segmentation",
             )
+        if tiling is not None:
+            masks, panoptic = self._without_masks(masks, panoptic)
         wish = _Wish(
             threshold=threshold,
             masks=self.has_masks if masks is None else masks,
             panoptic=self.has_masks and self.has_stuff if panoptic is None else panoptic,
             rule=rule if panoptic_threshold is None else replace(rule, threshold=panoptic_threshold),
             keep_pixels=keep_pixels,
+            tiling=tiling,
         )
+        if tiling is not None:
+            yield from (self._answer_on_tiles(frame, wish, tiling, batch_size) for frame in frames)
+            return
         waiting: _Waiting = []
         for frame in frames:
             waiting.append((frame, None))
@@ -213,6 +231,20 @@ class Predictor:
             # Masks of one picture are kept only as long as it is described.
             waiting[row] = (frame, self._describe(frame, found, keep_masks(prediction), picture, wish))
 
+    def _without_masks(self, masks: bool | None, panoptic: bool | None) -> tuple[bool, bool]:
+        """What is asked of tiles: boxes."""
+        if masks or panoptic or (self.has_masks and masks is None):
+            raise UserError(
+                "tiles give boxes, not masks", where="tile", mend="ask for boxes only (--no-masks), or leave tiles out"
+            )
+        return False, False
+
+    def _answer_on_tiles(self, frame: Frame, wish: _Wish, tiling: Tiling, batch_size: int) -> Detections:
+        found = detect_on_tiles(
+            self.model, frame.image, self.preprocess, tiling, threshold=wish.threshold, batch_size=batch_size
+        )
+        return self._detections(frame, found, wish)
+
     def _as_model(self, images: ImageBatch) -> ImageBatch:
         dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
         return replace(images, pixels=images.pixels.to(dtype))
@@ -230,23 +262,30 @@ class Predictor:
         ids, segments = None, None
         if wish.panoptic:
             ids, segments = find_panoptic(prediction, picture, size_hw=size_hw, card=self.card, rule=wish.rule)
-        labels = found.labels[rows].cpu()
+        kept = RawDetections(found.boxes_xyxy_px[rows], found.scores[rows], found.labels[rows], found.queries[rows])
+        return replace(
+            self._detections(frame, kept, wish),
+            packed_masks=packed,
+            packed_panoptic=ids,
+            segments=segments,
+            queries=kept.queries.cpu(),
+        )
+
+    def _detections(self, frame: Frame, found: RawDetections, wish: _Wish) -> Detections:
+        """Boxes of a picture with the names of their classes."""
+        labels = found.labels.cpu()
         keep_pixels = wish.keep_pixels or frame.path is None
         return Detections(
-            boxes_xyxy_px=found.boxes_xyxy_px[rows].cpu(),
-            scores=found.scores[rows].cpu(),
+            boxes_xyxy_px=found.boxes_xyxy_px.cpu(),
+            scores=found.scores.cpu(),
             labels=labels,
             names=tuple(self.names[label] for label in labels.tolist()),
             category_ids=tuple(self.category_ids[label] for label in labels.tolist()),
-            size_hw=size_hw,
+            size_hw=_size_of(frame),
             source=frame.name,
             path=frame.path,
             video=frame.video,
             pixels=np.ascontiguousarray(frame.image.movedim(0, -1).numpy()) if keep_pixels else None,
-            packed_masks=packed,
-            packed_panoptic=ids,
-            segments=segments,
-            queries=found.queries[rows].cpu(),
         )
 
 

@@ -40,6 +40,12 @@ def test_a_shifted_box_counts_up_to_its_overlap(truth_of, found_of):
     assert numbers(scores, "AP", "AP50", "AP75", "AR100") == pytest.approx([0.4, 1.0, 0.0, 0.4])
 
 
+def test_at_most_ten_predictions_a_picture(truth_of, found_of):
+    scores = evaluate_predictions(truth_of([(0, 0, 0, 0)]), found_of([(0, 0, 0, 0, 0.9)]), max_detections=10)
+    assert scores.numbers == dict.fromkeys(numbers_of(10)) | scores.measured
+    assert numbers(scores, "AP", "AR1", "AR10", "ARl") == [1.0] * 4
+
+
 @pytest.mark.parametrize(
     ("side", "sizes"), [(31.9, (1, 0, 0)), (32.0, (1, 1, 0)), (96.0, (0, 1, 1)), (96.1, (0, 0, 1))]
 )

@@ -16,6 +16,7 @@ from sleuth.data.source import PictureSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model, evaluate_result_files, measure
 from sleuth.evaluation.result_files import write_results
+from sleuth.geometry.tiles import Tiling
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess
 from sleuth.types import ImageBatch, Memory, SetPrediction
@@ -263,3 +264,34 @@ def test_files_give_what_memory_gives(tmp_path, source):
     again = evaluate_result_files(tmp_path / "gt.json", tmp_path / "dt.json")
     assert again.to_json() == evaluation.to_json()
     assert measure(truth, evaluation.predictions).to_json() == evaluation.to_json()
+
+
+def test_on_tiles_as_without_where_pictures_are_no_larger(source):
+    """The whole picture alone is seen, and nothing is merged away."""
+    plain = evaluate_model(Oracle(source, shift=3.0), source, SMALL)
+    calls = []
+    tiling = Tiling((40, 80))
+    tiled = evaluate_model(
+        Oracle(source, shift=3.0), source, SMALL, tiling=tiling, progress=lambda *done: calls.append(done)
+    )
+    assert tiled.to_json() == plain.to_json()
+    assert np.array_equal(tiled.predictions.boxes_xywh_px, plain.predictions.boxes_xywh_px)
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_tiles_are_seen(source):
+    model = Oracle(source)
+    evaluation = evaluate_model(model, source, SMALL, tiling=Tiling((40, 40), 0.5), max_detections=10)
+    assert len(model.seen) == 3 * 2
+    assert np.bincount(evaluation.predictions.pictures).tolist() == [10] * 3
+
+
+@pytest.mark.parametrize("more", [{"layers": True}, {"panoptic": True}])
+def test_tiles_give_boxes_only(source, more):
+    with pytest.raises(UserError, match="is not measured on tiles"):
+        evaluate_model(Oracle(source), source, SMALL, tiling=Tiling((40, 40)), **more)
+
+
+def test_a_class_without_a_name_on_tiles(source):
+    with pytest.raises(UserError, match="more classes apart than the 1 that are named: dog"):
+        evaluate_model(Oracle(source), source, SMALL, tiling=Tiling((40, 40)), model_names=("dog",))

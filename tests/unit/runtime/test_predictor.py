@@ -144,3 +144,26 @@ def test_files_are_not_kept_in_memory_but_drawn_from_disk(detector: Predictor, t
     found = detector.predict([tmp_path / "a.png", PICTURES[0]], threshold=0.0)
     assert [each.pixels is None for each in found] == [True, False]
     assert np.array_equal(np.asarray(found[0].plot()), np.asarray(found[1].plot()))
+
+
+def test_tiles_of_a_large_picture(detector: Predictor):
+    """Every view's best answer is there; a picture no larger than a tile is answered as without tiles."""
+    large = np.concatenate([PICTURES[0], PICTURES[2]], axis=1)
+    (plain,) = detector.predict(large, threshold=0.0)
+    (tiled,) = detector.predict(large, threshold=0.0, tile=(40, 60), tile_overlap=0.1, batch_size=2)
+    assert len(tiled) > len(plain)
+    assert tiled.queries is None, "a query of which view is not told"
+    assert tiled.scores.max() >= plain.scores.max()
+    assert bool((tiled.scores[:-1] >= tiled.scores[1:]).all())
+    (whole,) = detector.predict(large, threshold=0.0, tile=120)
+    assert torch.equal(whole.boxes_xyxy_px, plain.boxes_xyxy_px)
+    assert torch.equal(whole.scores, plain.scores)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [({"tile": 20}, "tiles of 20 pixels"), ({"tile": 64, "tile_overlap": 0.95}, "overlap of 0.95")],
+)
+def test_tiles_that_make_no_sense(detector: Predictor, words, said: str):
+    with pytest.raises(UserError, match=said):
+        detector.predict(PICTURES[0], **words)
