@@ -27,7 +27,7 @@ from peer import vary_weights
 
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess, preprocess_images
-from sleuth.weights.checkpoint import LoadedModel, detr_card, save_model
+from sleuth.weights.checkpoint import LoadedModel, detector_card, save_model
 from sleuth.weights.origins.huggingface_export import write_folder
 
 SIDES = ("sleuth", "peer")
@@ -50,7 +50,7 @@ def write_models(folder: Path) -> None:
     model = build_detr(config).eval()
     vary_weights(model)
     _tell_queries_apart(model)
-    card = detr_card(
+    card = detector_card(
         config,
         names=tuple(f"class {label}" for label in range(CLASSES)),
         category_ids=tuple(range(CLASSES)),

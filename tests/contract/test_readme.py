@@ -15,7 +15,7 @@ from sleuth.data.scenes import SceneConfig, SceneSource
 from sleuth.data.scenes.export import write_coco
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.weights.checkpoint import LoadedModel, detr_card
+from sleuth.weights.checkpoint import LoadedModel, detector_card
 from sleuth.weights.origins.huggingface_export import write_folder
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +135,7 @@ def test_commands_for_the_hub_run(line: str, place: Path, hub, tmp_path: Path, m
 
     tiny = {"dim": 16, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feedforward_dim": 32}
     config = DetrConfig(backbone="resnet10", backbone_width=8, num_classes=2, num_queries=5, **tiny)
-    card = detr_card(config, names=("cat", "dog"), category_ids=(0, 1), preprocess=Preprocess(48, 80))
+    card = detector_card(config, names=("cat", "dog"), category_ids=(0, 1), preprocess=Preprocess(48, 80))
     upload = tmp_path / "upload"
     upload.mkdir()
     write_folder(upload, LoadedModel(build_detr(config).eval(), card))

@@ -78,7 +78,7 @@ def make_model() -> Callable[..., Path]:
 
     from sleuth.models.detr import DetrConfig, build_detr
     from sleuth.tasks.detection import Preprocess
-    from sleuth.weights.checkpoint import detr_card, save_model
+    from sleuth.weights.checkpoint import detector_card, save_model
 
     def make(path: Path, *, names: tuple[str, ...], category_ids: tuple[int, ...] | None = None, **changes) -> Path:
         torch.manual_seed(3)
@@ -88,7 +88,7 @@ def make_model() -> Callable[..., Path]:
         torch.nn.init.normal_(model.class_head.weight, std=1.0)
         ids = category_ids or tuple(range(1, len(names) + 1))
         preprocess = Preprocess(shortest=48, longest=80)
-        save_model(path, model, detr_card(config, names=names, category_ids=ids, preprocess=preprocess))
+        save_model(path, model, detector_card(config, names=names, category_ids=ids, preprocess=preprocess))
         return path
 
     return make

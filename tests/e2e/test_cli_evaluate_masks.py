@@ -8,7 +8,7 @@ import torch
 from sleuth.data.scenes import SceneSource
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.weights.checkpoint import detr_card, save_model
+from sleuth.weights.checkpoint import detector_card, save_model
 
 TINY = {
     "backbone": "resnet10",
@@ -29,7 +29,7 @@ def write_model(path, source, seed=3):
     model = build_detr(config)
     # Fresh heads answer "nothing": these are sure of themselves.
     torch.nn.init.normal_(model.class_head.weight, std=3.0)
-    card = detr_card(
+    card = detector_card(
         config,
         names=source.names,
         category_ids=source.category_ids,

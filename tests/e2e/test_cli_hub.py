@@ -19,13 +19,13 @@ def upload(tmp_path_factory) -> dict[str, bytes]:
 
     from sleuth.models.detr import DetrConfig, build_detr
     from sleuth.tasks.preprocess import Preprocess
-    from sleuth.weights.checkpoint import LoadedModel, detr_card
+    from sleuth.weights.checkpoint import LoadedModel, detector_card
     from sleuth.weights.origins.huggingface_export import write_folder
 
     torch.manual_seed(2)
     tiny = {"dim": 16, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feedforward_dim": 32}
     config = DetrConfig(backbone="resnet10", backbone_width=8, num_classes=2, num_queries=5, **tiny)
-    card = detr_card(config, names=("cat", "dog"), category_ids=(0, 1), preprocess=Preprocess(48, 80))
+    card = detector_card(config, names=("cat", "dog"), category_ids=(0, 1), preprocess=Preprocess(48, 80))
     folder = tmp_path_factory.mktemp("upload")
     write_folder(folder, LoadedModel(build_detr(config).eval(), card))
     return {file.name: file.read_bytes() for file in folder.iterdir()}

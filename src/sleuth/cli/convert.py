@@ -56,9 +56,9 @@ def _remarks(to: str, loaded: LoadedModel) -> list[str]:
     """What differs there, though the model's outputs are the same."""
     remarks = []
     config, preprocess = loaded.config, loaded.preprocess
-    if to != "sleuth" and not config.frozen_norm:
+    if to != "sleuth" and not getattr(config, "frozen_norm", True):
         remarks.append("its batch norm is frozen there: the same answers, but further training leaves it as it is")
-    if to != "sleuth" and config.supervise_encoder:
+    if to != "sleuth" and getattr(config, "supervise_encoder", False):
         remarks.append("further training there does not supervise the encoder")
     if to == "huggingface" and preprocess.resize == "shortest" and preprocess.rounding == "original":
         remarks.append("where the longer side is the limit, pictures may be resized to a pixel more or less there")

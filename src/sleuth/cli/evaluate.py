@@ -20,6 +20,7 @@ from sleuth.evaluation.panoptic_files import evaluate_panoptic_files, is_panopti
 from sleuth.evaluation.report import write_report
 from sleuth.evaluation.tables import tables
 from sleuth.geometry.tiles import Tiling
+from sleuth.models.detector import has_masks
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
@@ -181,7 +182,7 @@ def _tiling(words: EvaluateWords) -> Tiling | None:
 
 def annotations_for(loaded: LoadedModel) -> str:
     """What a model is measured on: boxes; masks, if it has them; or things and stuff, if it knows stuff."""
-    if not loaded.config.masks:
+    if not has_masks(loaded.config):
         return "boxes"
     return "instances" if all(loaded.card.is_thing) else "panoptic"
 

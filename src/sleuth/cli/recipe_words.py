@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.samples import check_annotations
 from sleuth.errors import UserError
-from sleuth.models.detr import DetrConfig
-from sleuth.tasks.detection import Preprocess
+from sleuth.models.detector import DetectorConfig, has_masks, takes_masks
+from sleuth.models.families import family_of, options
+from sleuth.tasks.detection import DetectionLossConfig, Preprocess
 from sleuth.training.sections import Table, set_value
 from sleuth.training.sources import BUILT_IN_DATA
-from sleuth.weights.catalog import entry
+from sleuth.weights.catalog import entry, names_of
 from sleuth.weights.resolve import has_weights, is_path, open_model
 
 USUAL_STEPS = 6000
@@ -81,7 +82,7 @@ def with_words(tables: Table, words: TrainWords) -> Table:
         if value is not None:
             _section(tables, section)[key] = value
     if words.scale is not None:
-        tables["preprocess"] = _section(tables, "preprocess") | _sides(words.scale)
+        tables["preprocess"] = _section(tables, "preprocess") | _sides(words.scale, _resize(tables))
         kept = {"flip", "color_jitter", "crop_prob"}
         own = {key: value for key, value in _section(tables, "augmentation").items() if key in kept}
         tables["augmentation"] = own | {"scale": words.scale}
@@ -92,7 +93,7 @@ def with_words(tables: Table, words: TrainWords) -> Table:
 
 
 def tables_for_data(words: TrainWords) -> Table:
-    """A recipe for somebody's pictures: a small DETR, or the one named, from scratch or from its weights.
+    """A recipe for somebody's pictures: a small DETR, or the model named, from scratch or from its weights.
 
     Raises:
         UserError: there is no such data or model.
@@ -105,7 +106,10 @@ def tables_for_data(words: TrainWords) -> Table:
     batch = words.batch_size or (8 if small else 2)
     model, data, annotations = dict(start.model), {"path": words.data}, words.annotations or "boxes"
     check_annotations(annotations)
-    if start.config.masks != (annotations != "boxes"):
+    if has_masks(start.config) != (annotations != "boxes"):
+        if not takes_masks(start.config):
+            what = f"a {start.family} finds boxes, no masks"
+            raise UserError(what, where=f"--annotations {annotations}", mend="leave it out, or name a DETR")
         # Boxes alone teach no masks.
         model["masks"] = annotations != "boxes"
     if scenes:
@@ -132,12 +136,14 @@ def tables_for_data(words: TrainWords) -> Table:
     total = length if "steps" in run else length * per_epoch
     run |= {"evaluate_every": max(1, length // EVALUATIONS), "ema_decay": 0.998 if total >= 1000 else 0.98}
     as_the_start = start.preprocess is not None and not scenes and words.scale is None
+    # A DETR that is small or new learns classes faster so; what others want is known by their names and weights.
+    louder = start.family == "detr" and (small or not start.weights)
     return {
         "model": model,
         "data": data,
-        "preprocess": {} if as_the_start else _sides(scale),
+        "preprocess": {} if as_the_start else _sides(scale, _resize_of(start.config, start.usual)),
         "augmentation": augmentation,
-        "loss": {} if start.weights and not small else {"class_weight": 2.0, "match_class": 2.0},
+        "loss": dict(start.loss) | ({"class_weight": 2.0, "match_class": 2.0} if louder else {}),
         "optimizer": _rates(small=small, fresh=not start.weights) | {"batch_size": batch},
         "schedule": {"kind": "cosine", "warmup_steps": min(200, max(1, total // 10)), "floor": 0.02},
         "run": run,
@@ -153,12 +159,21 @@ class _Start:
         config: the architecture.
         weights: whether it begins from given weights.
         preprocess: how the model that it begins from sees pictures; None without one.
+        usual: how models of this architecture see pictures.
+        loss: the ``[loss]`` of its recipe, as far as the name does not say it.
     """
 
     model: Mapping[str, Any]
-    config: DetrConfig
+    config: DetectorConfig
     weights: bool
     preprocess: Preprocess | None = None
+    usual: Preprocess = field(default_factory=Preprocess)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        """The kind of detector."""
+        return family_of(self.config).name
 
     @property
     def scale(self) -> int | None:
@@ -174,16 +189,28 @@ def _start(words: TrainWords) -> _Start:
     name, weights = chosen.get("name"), chosen.get("weights")
     if words.scratch and words.model is not None and is_path(words.model):
         # A file's architecture has no name in the catalog: its numbers are written out.
-        config = open_model(words.model).config
+        loaded = open_model(words.model)
+        config, family = loaded.config, family_of(loaded.config).name
         numbers = {key: value for key, value in asdict(config).items() if key != "num_classes" and value is not None}
-        return _Start({"name": USUAL_MODEL} | numbers, config, weights=False)
+        name = USUAL_MODEL if USUAL_MODEL in names_of(family) else names_of(family)[0]
+        loss = {} if family == "detr" else _changed(loaded.loss, entry(name).loss)
+        return _Start({"name": name} | numbers, config, weights=False, usual=loaded.preprocess, loss=loss)
     if weights is None:
         # Frozen statistics of 0 and 1 normalise nothing: from scratch, the norms learn too.
         name = name or USUAL_MODEL
-        config = replace(entry(name).config, frozen_norm=False, supervise_encoder=True)
-        return _Start({"name": name, "frozen_norm": False, "supervise_encoder": True}, config, weights=False)
+        known = entry(name)
+        changes = options(known.config, frozen_norm=False, supervise_encoder=True)
+        config = replace(known.config, **changes)
+        return _Start({"name": name} | changes, config, weights=False, usual=known.preprocess)
     start = open_model(weights)
-    return _Start(chosen, entry(name).config if name else start.config, weights=True, preprocess=start.preprocess)
+    config = entry(name).config if name else start.config
+    return _Start(chosen, config, weights=True, preprocess=start.preprocess, usual=start.preprocess)
+
+
+def _changed(settings: DetectionLossConfig, usual: DetectionLossConfig) -> Table:
+    """The keys in which losses differ from the usual ones."""
+    before = asdict(usual)
+    return {key: value for key, value in asdict(settings).items() if value != before[key]}
 
 
 def _set_model(model: Table, words: TrainWords) -> None:
@@ -234,7 +261,25 @@ def _set_length(run: Table, words: TrainWords) -> None:
             run[unit] = value
 
 
-def _sides(scale: int) -> Table:
+def _resize(tables: Table) -> str:
+    """The way in which pictures of another size are resized: as the recipe says, or as its model wants it."""
+    said, model = _section(tables, "preprocess"), _section(tables, "model")
+    name, weights = model.get("name"), model.get("weights")
+    if "resize" in said or not (name or weights):
+        return str(said.get("resize", "shortest"))
+    known = entry(str(name)) if name else open_model(str(weights))
+    return _resize_of(known.config, known.preprocess)
+
+
+def _resize_of(config: DetectorConfig, usual: Preprocess) -> str:
+    """A DETR takes pictures of any shape; others, what they were made for."""
+    return "shortest" if family_of(config).name == "detr" else usual.resize
+
+
+def _sides(scale: int, resize: str = "shortest") -> Table:
+    """How large pictures become: all of one size for models that see them so, else by their shorter side."""
+    if resize in ("exact", "within"):
+        return {"resize": resize, "size_hw": [scale, scale]}
     return {"resize": "shortest", "shortest": scale, "longest": round(scale * 1333 / 800)}
 
 

@@ -5,7 +5,7 @@ import torch
 from sleuth.cli.console import print_text, write_json
 from sleuth.cli.sizes import parse_size
 from sleuth.explain.trace import trace_model
-from sleuth.models.detr import Detr
+from sleuth.models.detector import Detector
 from sleuth.types import ImageBatch
 from sleuth.weights.catalog import build
 from sleuth.weights.resolve import is_path, open_model
@@ -23,6 +23,6 @@ def run_trace(model: str, size: str, *, layers: bool, as_json: bool) -> None:
         print_text(trace.render())
 
 
-def _network(model: str) -> Detr:
+def _network(model: str) -> Detector:
     """Shapes do not depend on weights: a named architecture is built afresh."""
     return open_model(model).model if is_path(model) else build(model)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sleuth.models.detector import Detector
 from sleuth.models.detr import Detr
 from sleuth.nn.attention import MultiHeadAttention, explicit_attention
 from sleuth.types import ImageBatch, Queries, SetPrediction
@@ -135,7 +136,7 @@ class _Watch:
     total_flops: int = 0
 
 
-def trace_model(model: Detr, images: ImageBatch, *, layers: bool = False, name: str = "") -> Trace:
+def trace_model(model: Detector, images: ImageBatch, *, layers: bool = False, name: str = "") -> Trace:
     """Run a DETR once and tell what passed where.
 
     Args:
@@ -144,6 +145,7 @@ def trace_model(model: Detr, images: ImageBatch, *, layers: bool = False, name: 
         layers: tell of the stages of the backbone and of every encoder and decoder layer as well.
         name: what to call the model.
     """
+    assert isinstance(model, Detr)
     watch = _run(model, images)
     details = _details(model, watch) if layers else {}
     steps: list[TraceStep] = []
@@ -214,7 +216,7 @@ def _details(model: Detr, watch: _Watch) -> Mapping[str, list[TraceStep]]:
 
 
 @torch.no_grad()
-def _run(model: Detr, images: ImageBatch) -> _Watch:
+def _run(model: Detector, images: ImageBatch) -> _Watch:
     """One run under watch, in evaluation mode."""
     watch, modes = _Watch(), {part: part.training for part in model.modules()}
     model.eval()

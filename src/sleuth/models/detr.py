@@ -11,6 +11,7 @@ from torch import nn
 from sleuth.backbones.resnet import ResNet, feature_mask
 from sleuth.heads.detection import BoxHead, ClassHead
 from sleuth.heads.masks import MaskHead
+from sleuth.models.detector import Detector
 from sleuth.nn.attention import padding_mask
 from sleuth.nn.feedforward import Activation
 from sleuth.nn.layers import DecoderLayer, EncoderLayer
@@ -103,13 +104,16 @@ class DetrConfig:
                 raise ValueError(f"{name} = {getattr(self, name)} is not at least 0 and below 1")
 
 
-class Detr(nn.Module):
+class Detr(Detector):
     """Backbone, encoder, object queries, decoder, heads.
 
     Args: the parts, ready made; `build_detr` makes them from a `DetrConfig`.
 
     Source: Carion et al. 2020, "End-to-End Object Detection with Transformers".
     """
+
+    backbone: ResNet
+    mask_head: MaskHead | None
 
     def __init__(
         self,

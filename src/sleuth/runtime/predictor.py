@@ -9,7 +9,7 @@ import torch
 
 from sleuth.errors import UserError
 from sleuth.geometry.tiles import Tiling
-from sleuth.models.detr import Detr
+from sleuth.models.detector import Detector
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.segments import find_masks, find_panoptic, keep_masks
@@ -45,7 +45,7 @@ def load(name_or_path: str | Path, device: str = "auto") -> "Predictor":
     Args:
         name_or_path: a name from the catalog that has weights (``detr-scenes``); a model of the Hugging Face hub
             (``facebook/detr-resnet-50``, or with ``@revision``), downloaded once; a folder with config.json and
-            weights; a ``.pth`` file of the original DETR; a ``.safetensors`` file that `sleuth train` wrote, or its
+            weights; a ``.pth`` file of an original project; a ``.safetensors`` file that `sleuth train` wrote, or its
             run folder.
         device: auto, cpu, cuda, cuda:1 or mps.
 
@@ -65,7 +65,7 @@ class Predictor:
 
     def __init__(self, loaded: LoadedModel, *, device: torch.device | None = None) -> None:
         self.device = device or torch.device("cpu")
-        self.model: Detr = loaded.model.to(self.device).eval()
+        self.model: Detector = loaded.model.to(self.device).eval()
         self.card: ModelCard = loaded.card
         self.preprocess = loaded.preprocess
         self.panoptic_rule = loaded.panoptic_rule

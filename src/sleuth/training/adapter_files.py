@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from sleuth.errors import UserError
 from sleuth.files import atomic_write, make_folder
-from sleuth.models.detr import DetrConfig, build_detr
-from sleuth.training.adapters import ANSWERING, LoraSettings, adapter_layers, added
+from sleuth.models.families import build_detector, config_from
+from sleuth.training.adapters import ANSWERING, LoraSettings, adapter_layers, added, find_parts
+from sleuth.training.rows import rows_of
 from sleuth.training.start import take_weights
 from sleuth.weights.checkpoint import LoadedModel, ModelCard, read_card, read_tensors, save_tensors
 from sleuth.weights.resolve import open_model
@@ -40,7 +41,8 @@ def save_adapters(folder: Path, model: nn.Module, settings: LoraSettings, card: 
     layers = adapter_layers(model)
     for name, (down, up, _) in layers.items():
         tensors |= {f"{_PREFIX}{name}{_DOWN}": down, f"{_PREFIX}{name}{_UP}": up}
-    saved = [part for part in dict.fromkeys((*ANSWERING, *settings.full)) if getattr(model, part, None) is not None]
+    also = rows_of(config_from(card.architecture, card.config)).modules
+    saved = find_parts(model, dict.fromkeys((*ANSWERING, *settings.full)), also)
     for part in saved:
         state = model.get_submodule(part).state_dict(prefix=f"{_PREFIX}{part}.")
         tensors |= state
@@ -78,8 +80,8 @@ def merge_adapters(folder: Path, base: str | None = None) -> LoadedModel:
     base = base or named
     tensors, metadata = read_tensors(folder / WEIGHTS)
     card = read_card(folder / WEIGHTS, metadata)
-    config = DetrConfig(**card.config)
-    model = build_detr(config)
+    config = config_from(card.architecture, card.config)
+    model = build_detector(config)
     take_weights(model, config, open_model(base), card.names, keep_classes=False, where=base)
     state = model.state_dict()
     given = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}

@@ -1,6 +1,7 @@
 """LoRA through peft: small matrices are trained beside the large ones of a model, which stay as they are."""
 
 import copy
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,10 @@ from sleuth.training.parts import part_names
 from sleuth.training.sections import check_keys
 
 ANSWERING = ("queries", "class_head", "box_head", "mask_head")
-"""The parts that ask and answer; some may be fresh. They are saved with the adapters, whether trained or not."""
+"""The parts that ask and answer; some may be fresh. They are saved with the adapters, whether trained or not.
+
+Where a model has one of them for each layer, as ``class_heads``, all of those are meant.
+"""
 
 _NAME = "default"
 
@@ -52,10 +56,16 @@ class LoraSettings:
         return (self.alpha or 2 * self.rank) / self.rank
 
 
-def add_adapters(model: nn.Module, settings: LoraSettings) -> list[str]:
+def add_adapters(model: nn.Module, settings: LoraSettings, *, also: Collection[str] = ()) -> list[str]:
     """Put adapters beside linear layers, and freeze all that is neither an adapter nor in a part trained in full.
 
     Parts that are frozen already stay so, and get no adapters.
+
+    Args:
+        model: to be changed.
+        settings: which layers get adapters, and which parts are trained in full.
+        also: modules of which rows may be fresh, by their qualified names: trained in full as well, unless the settings
+            name other parts than usual.
 
     Returns:
         Names of the layers that have an adapter.
@@ -64,7 +74,8 @@ def add_adapters(model: nn.Module, settings: LoraSettings) -> list[str]:
         UserError: there is no such layer or part, or all such layers are frozen.
     """
     check_keys(settings.full, {*part_names(model), *ANSWERING}, what="part", where="lora.full")
-    outside = {name: layer for name, layer in _linear_layers(model).items() if name.split(".")[0] not in settings.full}
+    full = find_parts(model, settings.full, also if settings.full == ANSWERING else ())
+    outside = {name: layer for name, layer in _linear_layers(model).items() if not is_within(name, full)}
     check_keys(settings.targets, {_last(name) for name in outside}, what="layer", where="lora.targets")
     names = [name for name, layer in outside.items() if _last(name) in settings.targets and layer.weight.requires_grad]
     if not names:
@@ -74,15 +85,33 @@ def add_adapters(model: nn.Module, settings: LoraSettings) -> list[str]:
             mend="freeze fewer parts: LoRA leaves the weights themselves as they are",
         )
     whole = [
-        parameter
-        for part in settings.full
-        for parameter in getattr(getattr(model, part, None), "parameters", list)()
-        if parameter.requires_grad
+        parameter for part in full for parameter in model.get_submodule(part).parameters() if parameter.requires_grad
     ]
     _inject(model, settings, names)
     for parameter in whole:
         parameter.requires_grad_(True)
     return names
+
+
+def find_parts(model: nn.Module, names: Iterable[str], also: Collection[str] = ()) -> list[str]:
+    """Qualified names of the modules that are called so, wherever they are in the model, and of others.
+
+    Args:
+        model: where to look.
+        names: last parts of the names; with an s for lists of such modules.
+        also: further modules, by their qualified names.
+    """
+    called = {*names, *(f"{name}s" for name in names)}
+    found: list[str] = []
+    for name, _ in model.named_modules():
+        if (_last(name) in called or name in also) and name and not is_within(name, found):
+            found.append(name)
+    return found
+
+
+def is_within(name: str, parts: Iterable[str]) -> bool:
+    """Whether a module is one of these parts or in one of them."""
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def merged(model: nn.Module) -> nn.Module:

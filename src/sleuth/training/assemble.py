@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
-from sleuth.models.detr import Detr, build_detr
+from sleuth.models.detector import Detector
+from sleuth.models.families import build_detector
 from sleuth.training.adapters import add_adapters
 from sleuth.training.parts import freeze
 from sleuth.training.recipe import Recipe
+from sleuth.training.rows import rows_of
 from sleuth.training.start import take_backbone, take_weights
-from sleuth.weights.checkpoint import ModelCard, detr_card
+from sleuth.weights.checkpoint import ModelCard, detector_card
 from sleuth.weights.resolve import open_model
 
 
@@ -22,11 +24,11 @@ class Assembled:
         remarks: what was taken from other models, in a line each.
     """
 
-    model: Detr
+    model: Detector
     remarks: tuple[str, ...]
 
 
-def build_model(recipe: Recipe, names: tuple[str, ...]) -> Detr:
+def build_model(recipe: Recipe, names: tuple[str, ...]) -> Detector:
     """The model of :func:`assemble`."""
     return assemble(recipe, names).model
 
@@ -45,7 +47,7 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
     settings, remarks = recipe.model, []
     config = replace(settings.config, num_classes=len(names))
     try:
-        model = build_detr(config)
+        model = build_detector(config)
     except ValueError as error:
         raise UserError(f"[model] {error}", mend="change the sizes in the recipe") from None
     if settings.weights and not resume:
@@ -56,12 +58,12 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
         take_backbone(model, open_model(settings.backbone_weights), where=settings.backbone_weights)
         remarks.append(f"backbone of {settings.backbone_weights}")
     if settings.freeze_stem:
-        model.backbone.freeze_stem()
+        _freeze_stem(model)
     if settings.freeze:
         freeze(model, settings.freeze)
         remarks.append(f"frozen: {', '.join(settings.freeze)}")
     if recipe.lora is not None:
-        layers = add_adapters(model, recipe.lora)
+        layers = add_adapters(model, recipe.lora, also=rows_of(config).modules)
         remarks.append(f"LoRA of rank {recipe.lora.rank} in {len(layers)} layers")
     if settings.freeze or recipe.lora is not None:
         counts = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
@@ -72,7 +74,7 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
 def model_card(recipe: Recipe, source: SampleSource, **notes: object) -> ModelCard:
     """What a saved model has to know about itself."""
     start = {"started_from": recipe.model.weights} if recipe.model.weights else {}
-    return detr_card(
+    return detector_card(
         replace(recipe.model.config, num_classes=len(source.names)),
         names=tuple(source.names),
         category_ids=tuple(source.category_ids),
@@ -80,7 +82,16 @@ def model_card(recipe: Recipe, source: SampleSource, **notes: object) -> ModelCa
         notes=start | dict(notes),
         is_thing=tuple(source.is_thing),
         panoptic=recipe.panoptic,
+        loss=recipe.loss,
     )
+
+
+def _freeze_stem(model: Detector) -> None:
+    freeze_stem = getattr(model.backbone, "freeze_stem", None)
+    if freeze_stem is None:
+        what = f"a {type(model.backbone).__name__} has no stem that can be frozen"
+        raise UserError(what, where="model.freeze_stem", mend="leave it out, or freeze the backbone as a whole")
+    freeze_stem()
 
 
 def _plan(recipe: Recipe) -> str:

@@ -9,14 +9,16 @@ from typing import Any, Literal
 from sleuth.data.scenes import SceneConfig
 from sleuth.data.transforms import Augmentation
 from sleuth.errors import UserError
+from sleuth.models.detector import DetectorConfig, field_names
 from sleuth.models.detr import DetrConfig
+from sleuth.models.families import FAMILIES, family_of
 from sleuth.tasks.detection import DetectionLossConfig, Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 from sleuth.training.adapters import LoraSettings
 from sleuth.training.optimizer import OptimizerSettings
 from sleuth.training.schedule import ScheduleSettings
 from sleuth.training.sections import Table, check_keys, fill, read_toml, set_value, toml_text
-from sleuth.weights.catalog import CATALOG
+from sleuth.weights.catalog import CATALOG, names_of
 from sleuth.weights.resolve import open_model
 
 
@@ -27,6 +29,7 @@ class ModelSettings:
     Args:
         name: an architecture of the catalog, such as ``detr-r50``; left out, it is that of ``weights``, and a resolved
             recipe has an empty name and all its numbers.
+        family: the kind of detector; it follows from the name or the weights, and a resolved recipe says it.
         weights: the model to start from: a name, a file or a folder, as for `sleuth predict --model`; empty starts
             from fresh weights.
         backbone_weights: a model whose backbone to start from; empty starts from fresh weights.
@@ -37,12 +40,13 @@ class ModelSettings:
     """
 
     name: str = "detr-r50"
+    family: str = "detr"
     weights: str = ""
     backbone_weights: str = ""
     keep_classes: bool = True
     freeze_stem: bool = False
     freeze: tuple[str, ...] = ()
-    config: DetrConfig = field(default_factory=DetrConfig)
+    config: DetectorConfig = field(default_factory=DetrConfig)
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
     def section(name: str) -> Table:
         return dict(tables.get(name, {}))
 
-    model, preprocess = _model(section("model"), section("preprocess"), where)
+    model, usual = _model(section("model"), where)
     if "lora" in tables and not model.weights:
         raise UserError(
             "[lora] adapts a model, and none is named", where=where, mend="name one with model.weights, or --model"
@@ -204,9 +208,9 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         model=model,
         data=data,
         scenes=fill(SceneConfig, section("scenes"), section="scenes", where=where),
-        preprocess=fill(Preprocess, preprocess, section="preprocess", where=where),
+        preprocess=fill(Preprocess, usual["preprocess"] | section("preprocess"), section="preprocess", where=where),
         augmentation=augmentation,
-        loss=fill(DetectionLossConfig, section("loss"), section="loss", where=where),
+        loss=fill(DetectionLossConfig, usual["loss"] | section("loss"), section="loss", where=where),
         optimizer=fill(OptimizerSettings, section("optimizer"), section="optimizer", where=where),
         schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
         run=fill(RunSettings, section("run"), section="run", where=where),
@@ -245,27 +249,36 @@ def differences(before: Mapping[str, Table], now: Mapping[str, Table]) -> dict[s
     return changed
 
 
-def _model(table: Table, preprocess: Table, where: object) -> tuple[ModelSettings, Table]:
-    """The settings of a model, and how pictures become its input: as the architecture has it but for what is given."""
+def _model(table: Table, where: object) -> tuple[ModelSettings, dict[str, Table]]:
+    """The settings of a model, and what other sections hold of its own accord: how it sees pictures, and its losses."""
     own: Table = {key: table.pop(key) for key in _MODEL_KEYS if key in table}
     settings = fill(ModelSettings, own, section="model", where=where)
     if "num_classes" in table:
         raise UserError(
             "model.num_classes is not set in a recipe", where=where, mend="it comes from the data: remove it"
         )
-    valid = [key.name for key in dataclasses.fields(DetrConfig) if key.name != "num_classes"]
-    check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
-    base, usual = DetrConfig(), _plain(Preprocess())
+    check_keys([settings.family], FAMILIES, what="family", where=where)
+    preprocess, loss = Preprocess(), DetectionLossConfig()
     if settings.weights and "name" not in own:
         start = open_model(settings.weights)
         settings = dataclasses.replace(settings, name="")
-        base, usual = dataclasses.replace(start.config, num_classes=base.num_classes), _plain(start.preprocess)
+        base = dataclasses.replace(start.config, num_classes=type(start.config)().num_classes)
+        preprocess, loss = start.preprocess, start.loss
     elif settings.name or not settings.weights:
         check_keys([settings.name], CATALOG, what="model", where=where)
-        base, usual = CATALOG[settings.name].config, _plain(CATALOG[settings.name].preprocess)
-    # Else it is a resolved recipe, whose run can be resumed without the model that it started from.
-    config = fill(DetrConfig, dataclasses.asdict(base) | table, section="model", where=where)
-    return dataclasses.replace(settings, config=config), usual | preprocess
+        known = CATALOG[settings.name]
+        base, preprocess, loss = known.config, known.preprocess, known.loss
+    else:  # a resolved recipe, whose run can be resumed without the model that it started from
+        base = FAMILIES[settings.family].config()
+    family = family_of(base)
+    if "family" in own and settings.family != family.name:
+        what = f"model.family = {settings.family}, but {settings.name or settings.weights} is a {family.name}"
+        raise UserError(what, where=where, mend=f"models of that family: {', '.join(names_of(settings.family))}")
+    valid = [key for key in field_names(family.config) if key != "num_classes"]
+    check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
+    config = fill(family.config, dataclasses.asdict(base) | table, section="model", where=where)
+    usual = {"preprocess": _plain(preprocess), "loss": _plain(loss)}
+    return dataclasses.replace(settings, family=family.name, config=config), usual
 
 
 def _augmentation(table: Table, where: object) -> Augmentation:

@@ -7,10 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sleuth.errors import UserError
-from sleuth.models.detr import Detr, DetrConfig
+from sleuth.models.detector import Detector, DetectorConfig, has_masks
+from sleuth.models.families import computation, family_of
+from sleuth.training.rows import rows_of
 from sleuth.weights.checkpoint import LoadedModel
 
-_CLASSES, _QUERIES, _MASKS = "class_head.", "queries.", "mask_head."
+_MASKS, _DENOISING = "mask_head.", "denois"
 _COUNTER = "num_batches_tracked"
 
 
@@ -19,10 +21,10 @@ class Taken:
     """What a model has of the one that it starts from.
 
     Args:
-        classes_kept: classes whose rows of the class head are the start's.
+        classes_kept: classes whose rows of the class heads are the start's.
         classes_fresh: classes that the start does not know.
-        queries_kept: object queries that are the start's.
-        queries_fresh: object queries drawn anew.
+        queries_kept: learned queries that are the start's.
+        queries_fresh: learned queries drawn anew. Both are 0 where queries are picked from the picture.
         masks: what became of the mask head: ``kept``, ``fresh``, ``dropped``, or empty where there was and is none.
     """
 
@@ -37,7 +39,8 @@ class Taken:
         parts = [f"{_count(len(self.classes_kept), 'class')} kept{_listed(self.classes_kept)}"]
         if self.classes_fresh:
             parts.append(f"{_count(len(self.classes_fresh), 'class')} fresh{_listed(self.classes_fresh)}")
-        parts.append(f"{_count(self.queries_kept, 'query')} kept")
+        if self.queries_kept:
+            parts.append(f"{_count(self.queries_kept, 'query')} kept")
         if self.queries_fresh:
             parts.append(f"{_count(self.queries_fresh, 'query')} fresh")
         if self.masks:
@@ -46,65 +49,68 @@ class Taken:
 
 
 def take_weights(
-    model: Detr, config: DetrConfig, start: LoadedModel, names: tuple[str, ...], *, keep_classes: bool, where: object
+    model: Detector,
+    config: DetectorConfig,
+    start: LoadedModel,
+    names: tuple[str, ...],
+    *,
+    keep_classes: bool,
+    where: object,
 ) -> Taken:
     """Copy what fits from a starting model; only classes, queries and the mask head may differ.
 
-    A class keeps its row of the class head if the start has a class of that name, in whatever case; so does no-object.
-    Of the object queries the first are kept; further ones are drawn with mean and spread of the start's.
+    A class keeps its rows, of class heads and of embedded labels, if the start has a class of that name, in whatever
+    case; so does no-object. Of learned queries the first are kept; further ones are drawn with mean and spread of the
+    start's.
 
     Args:
         model: with fresh weights.
         config: its numbers.
         start: the model to start from.
         names: the model's classes.
-        keep_classes: False leaves the whole class head fresh.
+        keep_classes: False leaves all rows of classes fresh.
         where: the start's name, for messages.
 
     Raises:
         UserError: the start is of another architecture.
     """
-    theirs = _computation(start.config)
-    for field, ours in _computation(config).items():
-        if theirs[field] != ours:
-            raise UserError(
-                f"weights of another model: {field} is {theirs[field]} there, {ours} in the recipe",
-                where=where,
-                mend=f"leave model.{field} out of the recipe, or name other weights",
-            )
+    _check_computation(config, start.config, where)
     found, wanted = start.model.state_dict(), model.state_dict()
-    rows = _class_rows(start.card.names if keep_classes else None, names, len(found["class_head.bias"]))
+    rows = rows_of(config)
+    places = _places(start.card.names if keep_classes else None, names)
     taken: dict[str, Tensor] = {}
     for name, fresh in wanted.items():
-        if name not in found:
-            if not (name.startswith(_MASKS) and not start.config.masks) and not name.endswith(_COUNTER):
+        theirs, by_class, by_query = found.get(name), rows.classes.get(name), rows.queries.get(name)
+        if theirs is None:
+            if not _may_lack(name, start.config):
                 raise _differs(name, None, fresh, where)
             taken[name] = fresh
-        elif name.startswith(_CLASSES) and found[name].shape[1:] == fresh.shape[1:]:
-            taken[name] = _take_rows(found[name], fresh, rows)
-        elif name.startswith(_QUERIES) and found[name].shape[1:] == fresh.shape[1:]:
-            taken[name] = _resized(found[name], len(fresh))
-        elif found[name].shape == fresh.shape:
-            taken[name] = found[name]
+        elif by_class is not None and _alike(theirs, fresh, but=by_class):
+            extra = fresh.shape[by_class] - len(names) if keep_classes else 0
+            taken[name] = _take_rows(theirs, fresh, places, extra=extra, dim=by_class)
+        elif by_query is not None and _alike(theirs, fresh, but=by_query):
+            taken[name] = _resized(theirs.movedim(by_query, 0), fresh.shape[by_query]).movedim(0, by_query)
+        elif theirs.shape == fresh.shape:
+            taken[name] = theirs
         else:
-            raise _differs(name, found[name], fresh, where)
+            raise _differs(name, theirs, fresh, where)
     for name in found.keys() - wanted.keys():
-        if not name.startswith(_MASKS) and not name.endswith(_COUNTER):
+        if not _may_lack(name, config):
             raise _differs(name, found[name], None, where)
     model.load_state_dict(taken)
-    kept = tuple(name for name, row in zip(names, rows, strict=False) if row is not None)
-    queries = min(config.num_queries, start.config.num_queries)
+    kept = tuple(name for name, row in zip(names, places, strict=True) if row is not None)
+    queries_here, queries_there = (each.num_queries if rows.queries else 0 for each in (config, start.config))
     masks = {(True, True): "kept", (False, True): "fresh", (True, False): "dropped", (False, False): ""}
     return Taken(
         classes_kept=kept,
         classes_fresh=tuple(name for name in names if name not in kept),
-        queries_kept=queries,
-        queries_fresh=config.num_queries - queries,
-        masks=masks[start.config.masks, config.masks],
+        queries_kept=min(queries_here, queries_there),
+        queries_fresh=max(0, queries_here - queries_there),
+        masks=masks[has_masks(start.config), has_masks(config)],
     )
 
 
-def take_backbone(model: Detr, start: LoadedModel, *, where: object) -> None:
+def take_backbone(model: Detector, start: LoadedModel, *, where: object) -> None:
     """Copy the backbone alone.
 
     Raises:
@@ -119,36 +125,61 @@ def take_backbone(model: Detr, start: LoadedModel, *, where: object) -> None:
     model.backbone.load_state_dict(counters | {name: found[name] for name in wanted if name in found})
 
 
-def _computation(config: DetrConfig) -> dict[str, object]:
-    """What changes the answer of the same weights, where no shape tells."""
-    silent = ("num_heads", "activation", "pre_norm", "positions", "norm_between_layers")
-    return {name: getattr(config, name) for name in silent} | {
-        "decoder_num_heads": config.decoder_num_heads or config.num_heads
-    }
+def _check_computation(ours: DetectorConfig, theirs: DetectorConfig, where: object) -> None:
+    """Refuse another family, and numbers that change the answer of the same weights where no shape tells."""
+    here, there = family_of(ours).name, family_of(theirs).name
+    if here != there:
+        raise UserError(
+            f"weights of another model: a {there} there, a {here} in the recipe",
+            where=where,
+            mend="leave model.name out of the recipe, or name other weights",
+        )
+    known = computation(theirs)
+    for field, value in computation(ours).items():
+        if known[field] != value:
+            raise UserError(
+                f"weights of another model: {field} is {known[field]} there, {value} in the recipe",
+                where=where,
+                mend=f"leave model.{field} out of the recipe, or name other weights",
+            )
 
 
-def _class_rows(theirs: tuple[str, ...] | None, ours: tuple[str, ...], no_object: int) -> list[int | None]:
-    """For each class of ours, and last no-object, its row in the start's class head, or None for a fresh one."""
+def _places(theirs: tuple[str, ...] | None, ours: tuple[str, ...]) -> list[int | None]:
+    """For each class of ours, its row in the start, or None for a fresh one."""
     if theirs is None:
-        return [None] * (len(ours) + 1)
-    places: dict[str, int] = {}
-    for place, name in enumerate(theirs):
-        places.setdefault(name.casefold(), place)
-    return [*(places.get(name.casefold()) for name in ours), no_object - 1]
+        return [None] * len(ours)
+    rows: dict[str, int] = {}
+    for row, name in enumerate(theirs):
+        rows.setdefault(name.casefold(), row)
+    return [rows.get(name.casefold()) for name in ours]
 
 
-def _take_rows(found: Tensor, fresh: Tensor, rows: list[int | None]) -> Tensor:
-    taken = fresh.clone()
-    for place, row in enumerate(rows):
+def _alike(theirs: Tensor, ours: Tensor, *, but: int) -> bool:
+    """Whether two shapes are the same but for one dimension."""
+    return [*theirs.shape[:but], *theirs.shape[but + 1 :]] == [*ours.shape[:but], *ours.shape[but + 1 :]]
+
+
+def _may_lack(name: str, config: DetectorConfig) -> bool:
+    """Whether a model may do without a weight: a mask head, what only training reads, and counters of batches."""
+    training_only = any(part.startswith(_DENOISING) for part in name.split("."))
+    return training_only or name.endswith(_COUNTER) or (name.startswith(_MASKS) and not has_masks(config))
+
+
+def _take_rows(found: Tensor, fresh: Tensor, places: list[int | None], *, extra: int, dim: int) -> Tensor:
+    """The start's rows of classes that it knows, and its last rows, which are of no class."""
+    taken, theirs = fresh.movedim(dim, 0).clone(), found.movedim(dim, 0)
+    for place, row in enumerate(places):
         if row is not None:
-            taken[place] = found[row]
-    return taken
+            taken[place] = theirs[row]
+    if extra:
+        taken[-extra:] = theirs[-extra:]
+    return taken.movedim(0, dim)
 
 
-def _resized(queries: Float[Tensor, "theirs dim"], count: int) -> Float[Tensor, "ours dim"]:
+def _resized(queries: Float[Tensor, "theirs *dims"], count: int) -> Float[Tensor, "ours *dims"]:
     """The first queries, and as many more as are missing, drawn with mean and spread of all of them."""
     spread = queries.std(0, correction=0)
-    further = queries.mean(0) + spread * torch.randn(max(0, count - len(queries)), queries.shape[1])
+    further = queries.mean(0) + spread * torch.randn(max(0, count - len(queries)), *queries.shape[1:])
     return torch.cat([queries[:count], further])
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -99,7 +99,7 @@ def train(
             for number, (images, targets) in enumerate(batches, start=1):
                 with run.gradient_sync(number == len(batches)):
                     with fabric.autocast():
-                        prediction = run.network(images)
+                        prediction = run.network(images, targets)
                     report = run.criterion(_as_float32(prediction, fabric.autocast), targets, counts)
                     fabric.backward(report.total / len(batches))
                 losses.append(loss_vector(report))
@@ -239,16 +239,23 @@ def _as_float32(prediction: SetPrediction, autocast: Callable[[], AbstractContex
     """Losses are computed in float32 whatever the precision of the model; masks are read in the model's."""
     if prediction.masks is not None:
         prediction = replace(prediction, masks=partial(_read_masks, prediction.masks, autocast))
-    if prediction.logits.dtype == torch.float32 and prediction.boxes_cxcywh.dtype == torch.float32:
-        return prediction
-    memory_logits, memory_boxes = prediction.memory_logits, prediction.memory_boxes_cxcywh
-    return replace(
-        prediction,
-        logits=prediction.logits.float(),
-        boxes_cxcywh=prediction.boxes_cxcywh.float(),
-        memory_logits=None if memory_logits is None else memory_logits.float(),
-        memory_boxes_cxcywh=None if memory_boxes is None else memory_boxes.float(),
-    )
+    return replace(prediction, **{name: _widened(getattr(prediction, name)) for name in _LOSSES_READ})
+
+
+_LOSSES_READ = (
+    *("logits", "boxes_cxcywh", "memory_logits", "memory_boxes_cxcywh"),
+    *("proposals", "denoising", "corners"),
+)
+"""What of a prediction losses read in float32."""
+
+
+def _widened(value: Any) -> Any:
+    """A tensor, or all tensors of a dataclass and of those within it, in float32 if they are of less."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _widened(getattr(value, field.name)) for field in fields(value)})
+    return value
 
 
 def _read_masks(

@@ -1,16 +1,19 @@
-"""Models by name: configuration, preprocessing and, where they are bundled, weights. One literal table.
+"""Models by name: configuration, preprocessing, losses and, where they are bundled, weights. One literal table.
 
 What people want to know about them is in `listing`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sleuth.errors import UserError
-from sleuth.models.detr import Detr, DetrConfig, build_detr
+from sleuth.models.detector import Detector, DetectorConfig
+from sleuth.models.detr import DetrConfig
+from sleuth.models.families import build_detector, family_of
+from sleuth.tasks.detection_loss import DetectionLossConfig
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.weights.listing import LISTED
 
@@ -22,14 +25,16 @@ class CatalogEntry:
     """A named model.
 
     Args:
-        config: its numbers.
+        config: its numbers; their type says of which family it is.
         preprocess: how pictures become its input.
         weights: the bundled file, or None where the name stands for an architecture without weights.
+        loss: what it is trained by, where a recipe does not say otherwise.
     """
 
-    config: DetrConfig
+    config: DetectorConfig
     preprocess: Preprocess
     weights: Path | None = None
+    loss: DetectionLossConfig = field(default_factory=DetectionLossConfig)
 
 
 DETR_R50 = DetrConfig(backbone="resnet50")
@@ -83,6 +88,11 @@ def entry(name: str) -> CatalogEntry:
     raise UserError(f"unknown model {name!r}", mend=f"{mend} A trained model is named by its .safetensors file")
 
 
-def build(name: str, **overrides: Any) -> Detr:
-    """A named architecture with fresh weights; ``overrides`` change its `DetrConfig`."""
-    return build_detr(replace(entry(name).config, **overrides))
+def build(name: str, **overrides: Any) -> Detector:
+    """A named architecture with fresh weights; ``overrides`` change its config."""
+    return build_detector(replace(entry(name).config, **overrides))
+
+
+def names_of(family: str) -> tuple[str, ...]:
+    """The names of the models of one family."""
+    return tuple(name for name, known in CATALOG.items() if family_of(known.config).name == family)

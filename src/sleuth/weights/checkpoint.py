@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from sleuth.errors import UserError
 from sleuth.files import atomic_write
-from sleuth.models.detr import Detr, DetrConfig, build_detr
-from sleuth.tasks.detection import Preprocess
+from sleuth.models.detector import Detector, DetectorConfig, field_names
+from sleuth.models.families import FAMILIES, build_detector, config_from, family_of
+from sleuth.tasks.detection import DetectionLossConfig, Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 
 _KEY = "sleuth"
@@ -24,12 +25,12 @@ class ModelCard:
     """What a model's weights belong to.
 
     Args:
-        architecture: which family; ``detr``.
-        config: the numbers of the model, as in `DetrConfig`.
+        architecture: which family, as in `FAMILIES`.
+        config: the numbers of the model, as in the family's config.
         names: class names, by contiguous label.
         category_ids: original category id of each label.
         preprocess: how pictures become input, as in `Preprocess`.
-        notes: whatever is worth keeping: recipe, scores, licence.
+        notes: whatever is worth keeping: scores, licence, and as ``loss`` the losses that it was trained by.
         is_thing: for each label, whether it is a countable thing; stuff, such as sky, is one segment a picture.
         panoptic: how its answers part a picture, as in `PanopticRule`.
     """
@@ -52,13 +53,13 @@ class ModelCard:
 class LoadedModel:
     """A model with its weights and its card, in evaluation mode."""
 
-    model: Detr
+    model: Detector
     card: ModelCard
 
     @property
-    def config(self) -> DetrConfig:
+    def config(self) -> DetectorConfig:
         """The numbers of the model."""
-        return DetrConfig(**self.card.config)
+        return config_from(self.card.architecture, self.card.config)
 
     @property
     def preprocess(self) -> Preprocess:
@@ -70,6 +71,11 @@ class LoadedModel:
         """How its answers part a picture into segments."""
         return PanopticRule(**self.card.panoptic)
 
+    @property
+    def loss(self) -> DetectionLossConfig:
+        """The losses that it was trained by, as far as its card knows them; the others are DETR's own."""
+        return loss_from(self.card.notes.get("loss"))
+
 
 def preprocess_from(values: Mapping[str, Any]) -> Preprocess:
     """A `Preprocess` from plain JSON values."""
@@ -77,8 +83,16 @@ def preprocess_from(values: Mapping[str, Any]) -> Preprocess:
     return Preprocess(**plain)
 
 
-def detr_card(
-    config: DetrConfig,
+def loss_from(values: object) -> DetectionLossConfig:
+    """Losses from a card's notes, which may hold anything: what is unknown there is left out."""
+    known = field_names(DetectionLossConfig)
+    given: dict[str, Any] = values if isinstance(values, dict) else {}
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in known}
+    return DetectionLossConfig(**plain)
+
+
+def detector_card(
+    config: DetectorConfig,
     *,
     names: tuple[str, ...],
     category_ids: tuple[int, ...],
@@ -86,8 +100,19 @@ def detr_card(
     notes: dict[str, Any] | None = None,
     is_thing: tuple[bool, ...] = (),
     panoptic: PanopticRule = PAPER_RULE,
+    loss: DetectionLossConfig | None = None,
 ) -> ModelCard:
-    """The card of a DETR.
+    """The card of a model of any family.
+
+    Args:
+        config: its numbers.
+        names: class names, by contiguous label.
+        category_ids: original category id of each label.
+        preprocess: how pictures become input.
+        notes: whatever is worth keeping.
+        is_thing: for each label, whether it is a countable thing; empty where all are.
+        panoptic: how its answers part a picture.
+        loss: the losses that it was trained by; fine-tuning takes them over.
 
     Raises:
         ValueError: the names do not fit the number of classes.
@@ -95,7 +120,8 @@ def detr_card(
     if len(names) != config.num_classes or len(category_ids) != config.num_classes:
         raise ValueError(f"{config.num_classes} classes, but {len(names)} names and {len(category_ids)} category ids")
     numbers, pixels, rule = asdict(config), asdict(preprocess), asdict(panoptic)
-    return ModelCard("detr", numbers, names, category_ids, pixels, notes or {}, is_thing, rule)
+    kept = (notes or {}) | ({} if loss is None else {"loss": asdict(loss)})
+    return ModelCard(family_of(config).name, numbers, names, category_ids, pixels, kept, is_thing, rule)
 
 
 def save_model(path: Path, model: torch.nn.Module, card: ModelCard, *, dtype: torch.dtype | None = None) -> None:
@@ -198,16 +224,18 @@ def load_model(path: Path) -> LoadedModel:
     path = Path(path)
     tensors, metadata = read_tensors(path)
     card = read_card(path, metadata)
-    if card.architecture != "detr":
-        raise UserError(f"unknown architecture {card.architecture!r}", where=path, mend="this version knows: detr")
-    known = {f.name for f in fields(DetrConfig)}
-    if unknown := sorted(card.config.keys() - known):
+    if card.architecture not in FAMILIES:
+        mend = f"this version knows: {', '.join(FAMILIES)}"
+        raise UserError(f"unknown architecture {card.architecture!r}", where=path, mend=mend)
+    known = field_names(FAMILIES[card.architecture].config)
+    if unknown := sorted(card.config.keys() - set(known)):
         raise UserError(f"unknown option {unknown[0]!r} in the card", where=path, mend="update Sleuth")
     try:
-        config = DetrConfig(**card.config)
+        config = config_from(card.architecture, card.config)
         preprocess_from(card.preprocess)
         PanopticRule(**card.panoptic)
-        model = build_detr(config)
+        loss_from(card.notes.get("loss"))
+        model = build_detector(config)
     except (TypeError, ValueError) as error:
         raise UserError(
             f"the card describes no model ({error})", where=path, mend="train or export it again"

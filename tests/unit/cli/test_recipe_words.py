@@ -12,7 +12,7 @@ from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess
 from sleuth.training.recipe import Recipe, recipe_from_tables
-from sleuth.weights.checkpoint import detr_card, save_model
+from sleuth.weights.checkpoint import detector_card, save_model
 
 
 def write_split(folder: Path, split: str, pictures: int, objects: int = 1) -> None:
@@ -130,7 +130,7 @@ def write_model(path: Path, **changes) -> str:
         frozen_norm=False,
     )
     preprocess = Preprocess(shortest=96, longest=110, mean=(0.5, 0.5, 0.5), **changes)
-    card = detr_card(config, names=("a", "b"), category_ids=(1, 2), preprocess=preprocess)
+    card = detector_card(config, names=("a", "b"), category_ids=(1, 2), preprocess=preprocess)
     save_model(path, build_detr(config), card)
     return str(path)
 

@@ -9,7 +9,7 @@ from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.runtime.predictor import Predictor
 from sleuth.tasks.detection import Preprocess
 from sleuth.types import ImageBatch
-from sleuth.weights.checkpoint import LoadedModel, detr_card
+from sleuth.weights.checkpoint import LoadedModel, detector_card
 
 CONFIG = DetrConfig(
     backbone="resnet10",
@@ -32,7 +32,7 @@ def loaded() -> LoadedModel:
     # Fresh weights answer all alike: louder ones give every query its own answer.
     torch.nn.init.normal_(model.class_head.weight, std=1.0)
     preprocess = Preprocess(shortest=32, longest=64)
-    card = detr_card(CONFIG, names=("cat", "dog", "owl"), category_ids=(17, 3, 90), preprocess=preprocess)
+    card = detector_card(CONFIG, names=("cat", "dog", "owl"), category_ids=(17, 3, 90), preprocess=preprocess)
     return LoadedModel(model, card)
 
 
@@ -67,7 +67,7 @@ def loaded_panoptic() -> LoadedModel:
     torch.manual_seed(3)
     model = build_detr(PANOPTIC).eval()
     _vary(model)
-    card = detr_card(
+    card = detector_card(
         PANOPTIC,
         names=("cat", "dog", "sky", "grass"),
         category_ids=(17, 3, 187, 193),

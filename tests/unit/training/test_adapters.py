@@ -17,7 +17,7 @@ from sleuth.training.parts import train_mode
 from sleuth.training.recipe import Recipe
 from sleuth.training.sources import open_source
 from sleuth.types import SetPrediction
-from sleuth.weights.checkpoint import detr_card, save_model
+from sleuth.weights.checkpoint import detector_card, save_model
 
 # The decoder's content starts at zero: in the first layer's self-attention there are no values to attend to.
 IDLE = "decoder.layers.0.self_attention."
@@ -30,7 +30,7 @@ def lora(tiny, tmp_path: Path):
     model = build_model(plain, names)
     nn.init.normal_(model.class_head.weight)
     config = plain.model.config.__class__(**vars(plain.model.config) | {"num_classes": 2})
-    card = detr_card(config, names=names, category_ids=(1, 2), preprocess=plain.preprocess)
+    card = detector_card(config, names=names, category_ids=(1, 2), preprocess=plain.preprocess)
     save_model(tmp_path / "base.safetensors", model, card)
 
     def recipe(*overrides: str) -> Recipe:

@@ -1,6 +1,6 @@
 """Models from recipes, starting fresh or from given weights."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from sleuth.errors import UserError
 from sleuth.training.assemble import build_model, model_card
 from sleuth.training.recipe import Recipe
 from sleuth.training.sources import check_source, open_source
-from sleuth.weights.checkpoint import detr_card, save_model
+from sleuth.weights.checkpoint import detector_card, save_model
 from sleuth.weights.resolve import open_model
 
 NAMES = ("a", "b", "c")
@@ -19,7 +19,7 @@ NAMES = ("a", "b", "c")
 def model_file(path: Path, recipe: Recipe, names: tuple[str, ...] = NAMES) -> Path:
     """Write the recipe's model, with weights as they were drawn."""
     model, config = build_model(recipe, names), replace(recipe.model.config, num_classes=len(names))
-    card = detr_card(config, names=names, category_ids=tuple(range(len(names))), preprocess=recipe.preprocess)
+    card = detector_card(config, names=names, category_ids=tuple(range(len(names))), preprocess=recipe.preprocess)
     save_model(path, model, card)
     return path
 
@@ -80,7 +80,7 @@ def test_card_knows_the_classes(tiny):
     card = model_card(recipe, source, step=3)
     assert (card.names, card.category_ids) == (source.names, source.category_ids)
     assert card.config["num_classes"] == len(source.names)
-    assert card.notes == {"step": 3}
+    assert card.notes == {"step": 3, "loss": asdict(recipe.loss)}
 
 
 def test_limits_and_splits_of_scenes(tiny):

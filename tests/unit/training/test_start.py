@@ -11,7 +11,7 @@ from sleuth.tasks.detection import Preprocess
 from sleuth.training.assemble import assemble, build_model
 from sleuth.training.recipe import recipe_from_tables
 from sleuth.training.sections import Table
-from sleuth.weights.checkpoint import LoadedModel, detr_card, save_model
+from sleuth.weights.checkpoint import LoadedModel, detector_card, save_model
 from sleuth.weights.origins.huggingface_export import write_folder
 from sleuth.weights.origins.original import write_original
 from sleuth.weights.resolve import open_model
@@ -35,7 +35,7 @@ def write_start(path: Path, names: tuple[str, ...] = ("cat", "Dog", "bus"), **ch
     torch.manual_seed(7)
     config = replace(CONFIG, num_classes=len(names), **changes)
     ids = tuple(range(len(names)))
-    save_model(path, build_detr(config), detr_card(config, names=names, category_ids=ids, preprocess=PREPROCESS))
+    save_model(path, build_detr(config), detector_card(config, names=names, category_ids=ids, preprocess=PREPROCESS))
     return path
 
 
@@ -143,7 +143,7 @@ def test_models_of_other_origins_are_starts(kind: str, tmp_path: Path):
     )
     torch.manual_seed(7)
     names = ("cat", "dog", "bus")
-    card = detr_card(config, names=names, category_ids=(0, 1, 2), preprocess=PREPROCESS)
+    card = detector_card(config, names=names, category_ids=(0, 1, 2), preprocess=PREPROCESS)
     ours, theirs = LoadedModel(build_detr(config), card), tmp_path / "theirs"
     if kind == "huggingface":
         theirs.mkdir()

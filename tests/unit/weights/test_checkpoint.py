@@ -14,7 +14,7 @@ from sleuth.errors import UserError
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess
 from sleuth.weights import checkpoint
-from sleuth.weights.checkpoint import ModelCard, detr_card, load_model, read_tensors, save_model, save_tensors
+from sleuth.weights.checkpoint import ModelCard, detector_card, load_model, read_tensors, save_model, save_tensors
 
 CONFIG = DetrConfig(
     backbone="resnet10",
@@ -32,7 +32,7 @@ PREPROCESS = Preprocess(shortest=64, longest=96, mean=(0.5, 0.4, 0.3), std=(0.1,
 
 
 def card(**changes: object) -> ModelCard:
-    made = detr_card(CONFIG, names=("cat", "dög"), category_ids=(1, 17), preprocess=PREPROCESS, notes={"ap": 0.5})
+    made = detector_card(CONFIG, names=("cat", "dög"), category_ids=(1, 17), preprocess=PREPROCESS, notes={"ap": 0.5})
     return replace(made, **changes)
 
 
@@ -125,7 +125,7 @@ def test_a_model_on_its_way_through_training_saves_the_same(model: Detr, tmp_pat
 
 def test_a_card_needs_a_name_for_each_class() -> None:
     with pytest.raises(ValueError, match="2 classes, but 1 names and 2 category ids"):
-        detr_card(CONFIG, names=("cat",), category_ids=(1, 2), preprocess=PREPROCESS)
+        detector_card(CONFIG, names=("cat",), category_ids=(1, 2), preprocess=PREPROCESS)
 
 
 def test_no_file(tmp_path: Path) -> None:

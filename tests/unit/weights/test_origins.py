@@ -14,7 +14,7 @@ from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.types import ImageBatch
-from sleuth.weights.checkpoint import LoadedModel, detr_card
+from sleuth.weights.checkpoint import LoadedModel, detector_card
 from sleuth.weights.origins.coco_names import coco_is_thing, coco_names, named_as_coco_panoptic
 from sleuth.weights.origins.huggingface import check_config, open_folder
 from sleuth.weights.origins.huggingface_export import write_folder
@@ -42,7 +42,7 @@ def model(config: DetrConfig = SMALL, **card: Any) -> LoadedModel:
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 1.5)
     known = {"names": NAMES, "category_ids": IDS, "preprocess": Preprocess(shortest=64, longest=96)}
-    return LoadedModel(built, detr_card(config, **{**known, **card}))
+    return LoadedModel(built, detector_card(config, **{**known, **card}))
 
 
 def same_answers(one: LoadedModel, other: LoadedModel) -> bool:

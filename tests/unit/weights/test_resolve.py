@@ -13,7 +13,7 @@ from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.weights.catalog import CATALOG
-from sleuth.weights.checkpoint import LoadedModel, detr_card, save_model
+from sleuth.weights.checkpoint import LoadedModel, detector_card, save_model
 from sleuth.weights.origins.huggingface_export import write_folder
 from sleuth.weights.origins.original import write_original
 from sleuth.weights.resolve import find_weights, has_weights, is_path, open_model
@@ -34,7 +34,7 @@ def tiny() -> LoadedModel:
         feedforward_dim=32,
         num_queries=5,
     )
-    card = detr_card(config, names=("cat", "dog"), category_ids=(17, 18), preprocess=Preprocess(32, 64))
+    card = detector_card(config, names=("cat", "dog"), category_ids=(17, 18), preprocess=Preprocess(32, 64))
     return LoadedModel(build_detr(config).eval(), card)
 
 

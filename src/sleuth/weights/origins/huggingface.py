@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sleuth.errors import UserError
 from sleuth.models.detr import build_detr
-from sleuth.weights.checkpoint import LoadedModel, detr_card, fill, read_tensors
+from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, read_tensors
 from sleuth.weights.hub import CONFIG, WEIGHTS, shards_of
 from sleuth.weights.maps.detr_huggingface import detr_huggingface
 from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic
@@ -55,7 +55,7 @@ def open_folder(folder: Path) -> LoadedModel:
     if masks:
         names = named_as_coco_panoptic(names) or names
     extra = Fields(values, where).table("sleuth")
-    card = detr_card(
+    card = detector_card(
         config,
         names=names,
         category_ids=_category_ids(extra, num_classes),

@@ -32,7 +32,7 @@ def write_folder(folder: Path, loaded: LoadedModel) -> None:
         UserError: Hugging Face's DETR cannot express the model, or the folder cannot be written to.
     """
     folder = Path(folder)
-    config = loaded.config
+    config = detr_config(loaded)
     backbone = _backbone_kind(config)
     values = config_json(loaded)
     processor = write_processor(loaded.preprocess)
@@ -50,13 +50,25 @@ def frozen_state(loaded: LoadedModel) -> dict[str, Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in state.items() if not key.endswith(_COUNTER)}
 
 
+def detr_config(loaded: LoadedModel) -> DetrConfig:
+    """The numbers of a model that is known to be a DETR.
+
+    Raises:
+        TypeError: it is none.
+    """
+    config = loaded.config
+    if not isinstance(config, DetrConfig):
+        raise TypeError(f"{type(config).__name__} is no DetrConfig")
+    return config
+
+
 def config_json(loaded: LoadedModel) -> dict[str, Any]:
     """The config.json of a model.
 
     Raises:
         UserError: Hugging Face's DETR cannot express the model.
     """
-    config, card = loaded.config, loaded.card
+    config, card = detr_config(loaded), loaded.card
     _check_expressible(config)
     loss = card.notes.get("loss")
     loss = loss if isinstance(loss, dict) else {}

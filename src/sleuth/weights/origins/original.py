@@ -12,11 +12,11 @@ from sleuth.errors import UserError
 from sleuth.files import atomic_write
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.weights.checkpoint import LoadedModel, detr_card, fill, preprocess_from
+from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, preprocess_from
 from sleuth.weights.maps.detr_original import DETR_ORIGINAL, DETR_ORIGINAL_MASKS
 from sleuth.weights.origins.coco_names import coco_is_thing, coco_names
 from sleuth.weights.origins.fields import Fields
-from sleuth.weights.origins.huggingface_export import frozen_state
+from sleuth.weights.origins.huggingface_export import detr_config, frozen_state
 from sleuth.weights.pickles import read_pickle
 
 _MASKS = "detr."
@@ -57,7 +57,7 @@ def open_original(path: Path, *, num_heads: int | None = None, dilation: bool | 
         raise UserError(f"the numbers make no model: {error}", where=path, mend=_MEND) from error
     extra = options.table("sleuth")
     names = _names(extra, config.num_classes)
-    card = detr_card(
+    card = detector_card(
         config,
         names=names,
         category_ids=_category_ids(extra, config.num_classes),
@@ -89,7 +89,7 @@ def write_original(path: Path, loaded: LoadedModel) -> None:
     Raises:
         UserError: the original cannot express the model, or the file cannot be written.
     """
-    config, card = loaded.config, loaded.card
+    config, card = detr_config(loaded), loaded.card
     _check_expressible(config)
     keys = DETR_ORIGINAL_MASKS if config.masks else DETR_ORIGINAL
     options = {

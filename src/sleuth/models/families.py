@@ -1,0 +1,110 @@
+"""Every family of detectors in one table: what its numbers are called, and what builds a model from them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sleuth.models.detector import Detector, DetectorConfig, field_names, has_masks, takes_masks
+from sleuth.models.detr import DetrConfig, build_detr
+
+__all__ = [
+    "FAMILIES",
+    "Detector",
+    "DetectorConfig",
+    "Family",
+    "build_detector",
+    "computation",
+    "config_from",
+    "family_of",
+    "has_masks",
+    "options",
+    "takes_masks",
+]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Detectors that share a config and a builder.
+
+    Args:
+        name: as files and recipes name it.
+        config: the dataclass of its numbers.
+        build: from numbers to a model with fresh weights.
+        silent: the numbers that change what the same weights compute, where no shape tells.
+    """
+
+    name: str
+    config: type[Any]
+    build: Callable[[Any], Detector]
+    silent: tuple[str, ...] = ()
+
+
+_DETR = ("num_heads", "activation", "pre_norm", "positions", "norm_between_layers", "decoder_num_heads")
+
+FAMILIES: Mapping[str, Family] = {
+    "detr": Family("detr", DetrConfig, build_detr, _DETR),
+}
+"""By name, as it stands in a model's card as ``architecture``."""
+
+
+def family_of(config: DetectorConfig) -> Family:
+    """The family that a config belongs to.
+
+    Raises:
+        ValueError: it belongs to none.
+
+    >>> family_of(DetrConfig()).name
+    'detr'
+    """
+    for family in FAMILIES.values():
+        if type(config) is family.config:
+            return family
+    raise ValueError(f"{type(config).__name__} is the config of no family")
+
+
+def build_detector(config: DetectorConfig) -> Detector:
+    """A model of any family with fresh weights.
+
+    Raises:
+        ValueError: numbers that make no model.
+    """
+    return family_of(config).build(config)
+
+
+def config_from(family: str, values: Mapping[str, Any]) -> DetectorConfig:
+    """A family's config from plain JSON values, in which tuples are lists.
+
+    Raises:
+        KeyError: there is no such family.
+        TypeError: a number that it does not know.
+        ValueError: numbers that make no model.
+
+    >>> config_from("detr", {"num_queries": 5}).num_queries
+    5
+    """
+    return cast(DetectorConfig, FAMILIES[family].config(**{name: _frozen(value) for name, value in values.items()}))
+
+
+def computation(config: DetectorConfig) -> dict[str, object]:
+    """The numbers that change what the same weights compute, where no shape tells.
+
+    Those of a decoder that are None are the encoder's.
+
+    >>> computation(DetrConfig(num_heads=4))["decoder_num_heads"]
+    4
+    """
+    found: dict[str, object] = {}
+    for name in family_of(config).silent:
+        value = getattr(config, name)
+        found[name] = getattr(config, name.removeprefix("decoder_")) if value is None else value
+    return found
+
+
+def options(config: DetectorConfig, **wanted: object) -> dict[str, Any]:
+    """Those of the wanted numbers that a config's family has."""
+    known = field_names(type(config))
+    return {name: value for name, value in wanted.items() if name in known}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
