@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Bool, Float
@@ -86,6 +87,7 @@ class RefiningDecoder(nn.Module):
         valid_ratios: Float[Tensor, "batch levels 2"] | None = None,
         valid: Bool[Tensor, "batch tokens"] | None = None,
         attend: Bool[Tensor, "#batch #heads queries queries"] | None = None,
+        num_layers: int | None = None,
     ) -> Refinement:
         """Question the memory, layer by layer.
 
@@ -98,12 +100,13 @@ class RefiningDecoder(nn.Module):
             valid_ratios: the part of each level's width and height that is picture; None where all of it is.
             valid: True on tokens of the picture.
             attend: which queries see each other.
+            num_layers: how many of the layers run, from the first on; None runs all.
         """
         every_state, every_box = [], []
         # Layers look around ``at``; their boxes are measured from ``start``: the same numbers, with the gradient of
         # the layer before where gradients look forward twice.
         start = at = references
-        for layer, box_head in zip(self.layers, self.box_heads, strict=True):
+        for layer, box_head in islice(zip(self.layers, self.box_heads, strict=True), num_layers):
             pos = query_pos if self.position is None else self.position(at)
             assert pos is not None
             states = layer(states, pos, _on_levels(at, valid_ratios), tokens, grids_hw, valid, attend)
