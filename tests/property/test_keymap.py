@@ -33,7 +33,7 @@ def test_each_spelling_of_a_source_meets_its_own_rule_and_no_other(
     table: KeyMap, data: st.DataObject, numbers: dict[str, int]
 ) -> None:
     rule = data.draw(st.sampled_from(table.rules))
-    pattern = data.draw(st.sampled_from((rule.source, *rule.also)))
+    pattern = data.draw(st.sampled_from((rule.source, *rule.also, *rule.aliases)))
     found, places = table.rule_for(concrete(pattern, numbers))
     assert found == rule
     assert pattern.format(**places) == concrete(pattern, numbers)
@@ -54,8 +54,12 @@ def test_loading_and_exporting_are_inverse(table: KeyMap, data: st.DataObject) -
     loaded = table.load(source, wanted)
     assert loaded.keys() == wanted.keys()
     exported = table.export(loaded)
+    for key, value in list(source.items()):
+        rule, places = table.rule_for(key)
+        source |= {alias.format(**places): value for alias in rule.aliases}
     assert exported.keys() == source.keys()
     assert all(torch.equal(exported[key], value) for key, value in source.items())
+    assert all(torch.equal(value, loaded[key]) for key, value in table.load(exported, wanted).items())
 
 
 @given(st.text(max_size=30))

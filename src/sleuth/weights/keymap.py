@@ -1,7 +1,8 @@
 """The engine behind weight loading: a table of rules that takes every key of one layout to another, both ways.
 
 A rule names a source and a target pattern with placeholders (``{layer}``) and an operation from a closed set. Loading
-is total: every source key meets exactly one rule, every target is filled exactly once, a drop states its reason.
+is total: every source key meets exactly one rule, every target is filled exactly once, a drop states its reason. Where
+the source holds one tensor under several keys, the rule names them all.
 """
 
 import re
@@ -28,6 +29,8 @@ class Rule:
         op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); drop.
         reason: why a key is dropped, or what is worth knowing.
         also: other spellings of the source with the same placeholders, read but never written.
+        aliases: further keys under which the source holds the same tensor. One of the keys is enough to read it; those
+            that are there must agree; all are written.
     """
 
     source: str
@@ -35,15 +38,18 @@ class Rule:
     op: Op = "identity"
     reason: str = ""
     also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.op == "drop" and not self.reason:
             raise ValueError(f"the drop of {self.source} states no reason")
         if self.op != "drop":
             wanted = set(_PLACEHOLDER.findall(self.target)) - {"qkv"}
-            for source in (self.source, *self.also):
+            for source in (self.source, *self.also, *self.aliases):
                 if set(_PLACEHOLDER.findall(source)) != wanted:
                     raise ValueError(f"{source} and {self.target} have different placeholders")
+        if self.aliases and self.op != "identity":
+            raise ValueError(f"{self.source} has aliases, which only a rule of identity can have")
         if (self.op == "split_qkv") != ("{qkv}" in self.target):
             raise ValueError(f"{self.target}: a target holds {{qkv}} exactly where the op is split_qkv")
 
@@ -68,7 +74,9 @@ class KeyMap:
         self.rules = tuple(rules)
         self.origin = origin
         self._forward = [
-            (_pattern(source), rule) for rule in self.rules for source in dict.fromkeys((rule.source, *rule.also))
+            (_pattern(source), rule)
+            for rule in self.rules
+            for source in dict.fromkeys((rule.source, *rule.also, *rule.aliases))
         ]
         self._backward = [
             (_pattern(rule.target.replace("{qkv}", part)), rule, part)
@@ -97,15 +105,23 @@ class KeyMap:
             wanted: our keys and their shapes.
 
         Raises:
-            UserError: a key that no rule knows, a target filled twice or not at all, or a shape that differs.
+            UserError: a key that no rule knows, a target filled twice or not at all, aliases that differ, or a shape
+                that differs.
         """
         filled: dict[str, Tensor] = {}
+        names: dict[str, dict[str, str]] = {}  # of each target, under which of its names it was found, and the key
         for key, tensor in source.items():
             rule, places = self.rule_for(key)
+            name = next((alias for alias in rule.aliases if alias.format(**places) == key), rule.source)
             for target, value in _apply(rule, places, tensor):
-                if target in filled:
+                others = names.setdefault(target, {})
+                if others and (name in others or not rule.aliases):
                     raise UserError(f"{key!r} fills {target!r} a second time", where=self.origin)
-                filled[target] = value
+                if others and not torch.equal(filled[target], value):
+                    what = f"{key!r} and {next(iter(others.values()))!r} should be the same, but differ"
+                    raise UserError(what, where=self.origin, mend="check the architecture")
+                others[name] = key
+                filled.setdefault(target, value)
         if surplus := sorted(filled.keys() - wanted.keys()):
             raise UserError(f"the model has no {_first(surplus)}", where=self.origin, mend="check the configuration")
         if missing := sorted(wanted.keys() - filled.keys()):
@@ -134,6 +150,7 @@ class KeyMap:
                 stacked.setdefault(source, {})[places["qkv"]] = tensor
             else:
                 exported[source] = tensor
+                exported |= {alias.format(**places): tensor for alias in rule.aliases}
         for source, parts in stacked.items():
             exported[source] = torch.cat([parts[name] for name in QKV])
         return exported

@@ -128,6 +128,26 @@ def test_other_spellings_are_read_and_never_written() -> None:
         Rule("new.{n}", "ours.{n}", also=("old.{m}",))
 
 
+def test_aliases_are_one_tensor_under_several_keys() -> None:
+    table = KeyMap(
+        [Rule("head.{n}", "ours.{n}", also=("old.{n}",), aliases=("deep.{n}", "deeper.{n}"))], origin="nowhere"
+    )
+    tensor, wanted = torch.ones(2), {"ours.3": torch.Size([2])}
+    for found in (["head.3"], ["deeper.3"], ["deep.3", "old.3"], ["head.3", "deep.3", "deeper.3"]):
+        loaded = table.load({key: tensor.clone() for key in found}, wanted)
+        exported = table.export(loaded)
+        assert list(exported) == ["head.3", "deep.3", "deeper.3"]
+        assert all(torch.equal(value, tensor) for value in exported.values())
+    with pytest.raises(UserError, match=r"'deep.3' and 'head.3' should be the same, but differ"):
+        table.load({"head.3": tensor, "deep.3": 2 * tensor}, wanted)
+    with pytest.raises(UserError, match=r"'old.3' fills 'ours.3' a second time"):
+        table.load({"head.3": tensor, "old.3": tensor}, wanted)
+    with pytest.raises(ValueError, match=r"deep and ours.{n} have different placeholders"):
+        Rule("head.{n}", "ours.{n}", aliases=("deep",))
+    with pytest.raises(ValueError, match="only a rule of identity"):
+        Rule("head", op="drop", reason="unused", aliases=("deep",))
+
+
 def test_a_drop_states_its_reason() -> None:
     with pytest.raises(ValueError, match="states no reason"):
         Rule("a", op="drop")
