@@ -15,7 +15,8 @@ class DeformableEncoderLayer(nn.Module):
     Args:
         attention: the deformable attention.
         feedforward_dim: hidden size of the feed-forward network.
-        dropout: on both residual branches and within the feed-forward network.
+        dropout: on both residual branches.
+        activation_dropout: within the feed-forward network; None takes ``dropout``.
         activation: of the feed-forward network.
 
     Source: Zhu et al. 2021, section 4.1, "deformable transformer encoder".
@@ -28,11 +29,15 @@ class DeformableEncoderLayer(nn.Module):
         attention: MultiScaleDeformableAttention,
         feedforward_dim: int,
         dropout: float = 0.0,
+        activation_dropout: float | None = None,
         activation: Activation = F.relu,
     ) -> None:
         super().__init__()
+        activation_dropout = dropout if activation_dropout is None else activation_dropout
         self.self_attention = attention
-        self.feedforward = FeedForward(dim=dim, hidden_dim=feedforward_dim, dropout=dropout, activation=activation)
+        self.feedforward = FeedForward(
+            dim=dim, hidden_dim=feedforward_dim, dropout=activation_dropout, activation=activation
+        )
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
@@ -59,7 +64,9 @@ class DeformableDecoderLayer(nn.Module):
         num_heads: heads of the self-attention.
         cross_attention: the deformable attention.
         feedforward_dim: hidden size of the feed-forward network.
-        dropout: on the residual branches, on attention weights and within the feed-forward network.
+        dropout: on the residual branches.
+        attention_dropout: on the weights of the self-attention; None takes ``dropout``.
+        activation_dropout: within the feed-forward network; None takes ``dropout``.
         activation: of the feed-forward network.
 
     Source: Zhu et al. 2021, section 4.1, "deformable transformer decoder".
@@ -73,12 +80,18 @@ class DeformableDecoderLayer(nn.Module):
         cross_attention: MultiScaleDeformableAttention,
         feedforward_dim: int,
         dropout: float = 0.0,
+        attention_dropout: float | None = None,
+        activation_dropout: float | None = None,
         activation: Activation = F.relu,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=dropout)
+        attention_dropout = dropout if attention_dropout is None else attention_dropout
+        activation_dropout = dropout if activation_dropout is None else activation_dropout
+        self.self_attention = MultiHeadAttention(dim=dim, num_heads=num_heads, dropout=attention_dropout)
         self.cross_attention = cross_attention
-        self.feedforward = FeedForward(dim=dim, hidden_dim=feedforward_dim, dropout=dropout, activation=activation)
+        self.feedforward = FeedForward(
+            dim=dim, hidden_dim=feedforward_dim, dropout=activation_dropout, activation=activation
+        )
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)

@@ -107,6 +107,21 @@ def sine_positions_grid(
     return torch.cat((slow_parts, fast_parts), dim=2).flatten(0, 1).float()
 
 
+def sine_positions_of(
+    numbers: Float[Tensor, "*shape numbers"], dim: int, *, temperature: float = 10_000.0
+) -> Float[Tensor, "*shape channels"]:
+    """Sine positions of numbers from 0 to 1, such as those of a box: ``dim`` channels for each, one after another.
+
+    Args:
+        numbers: 0 to 1; one is an angle of 2 pi.
+        dim: channels of each number; even.
+        temperature: the longest wavelength over 2 pi.
+
+    Source: Zhu et al. 2021 (queries of proposals), Liu et al. 2022, "DAB-DETR", section 4.2; in their code.
+    """
+    return _interleaved_sine(numbers.float() * (2 * math.pi), dim, temperature).flatten(-2).to(numbers.dtype)
+
+
 class LearnedPositions1d(nn.Module):
     """One learned vector for each place in a sequence.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from jaxtyping import Bool, Float
@@ -46,8 +45,9 @@ class RefiningDecoder(nn.Module):
 
     Args:
         layers: the layers, first to last.
-        box_heads: for each layer what moves its boxes; the same one for all, or one each.
-        position: makes the position of the queries from their boxes, before each layer; None where it is given.
+        box_heads: what moves the boxes: one head for all layers, or one for each.
+        position: makes the position of the queries from their boxes, before each layer; None where it is given. On
+            padded pictures it reads them relative to the first padded level, as in DINO's original code.
         norm: applied to the states on their way out; None hands them out as they are.
         refine: each layer starts from the boxes of the one before; False starts all from the first references.
         look_forward_twice: gradients of a layer's boxes reach the layer before it.
@@ -68,6 +68,8 @@ class RefiningDecoder(nn.Module):
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if len(box_heads) not in (1, len(layers)):
+            raise ValueError(f"{len(box_heads)} box heads for {len(layers)} layers: one for all, or one for each")
         self.layers = nn.ModuleList(layers)
         self.box_heads = nn.ModuleList(box_heads)
         self.position = position
@@ -87,7 +89,6 @@ class RefiningDecoder(nn.Module):
         valid_ratios: Float[Tensor, "batch levels 2"] | None = None,
         valid: Bool[Tensor, "batch tokens"] | None = None,
         attend: Bool[Tensor, "#batch #heads queries queries"] | None = None,
-        num_layers: int | None = None,
     ) -> Refinement:
         """Question the memory, layer by layer.
 
@@ -100,16 +101,17 @@ class RefiningDecoder(nn.Module):
             valid_ratios: the part of each level's width and height that is picture; None where all of it is.
             valid: True on tokens of the picture.
             attend: which queries see each other.
-            num_layers: how many of the layers run, from the first on; None runs all.
         """
         every_state, every_box = [], []
         # Layers look around ``at``; their boxes are measured from ``start``: the same numbers, with the gradient of
         # the layer before where gradients look forward twice.
         start = at = references
-        for layer, box_head in islice(zip(self.layers, self.box_heads, strict=True), num_layers):
-            pos = query_pos if self.position is None else self.position(at)
+        box_heads = [*self.box_heads] * (len(self.layers) // len(self.box_heads))
+        for layer, box_head in zip(self.layers, box_heads, strict=True):
+            around = _on_levels(at, valid_ratios)
+            pos = query_pos if self.position is None else self.position(around[:, :, 0])
             assert pos is not None
-            states = layer(states, pos, _on_levels(at, valid_ratios), tokens, grids_hw, valid, attend)
+            states = layer(states, pos, around, tokens, grids_hw, valid, attend)
             seen = states if self.norm is None else self.norm(states)
             delta = box_head(states) if self.norm is None else None
             boxes = refined(box_head(seen) if delta is None else delta, start, self.eps)

@@ -74,7 +74,9 @@ class ContrastiveDenoising(nn.Module):
         box_noise: how far edges move: near ones up to half a side times this, far ones up to twice as far.
         max_groups: the most groups.
         eps: of the logits of boxes.
-        mirror: a box that noise turns inside out keeps the size of its sides, as in D-FINE, rather than losing them.
+        rows: rows of the table of labels that stand for classes, where it has more of them than there are classes.
+        blank: queries that fill up the batch start from nothing, at logits of zero, as DINO's; otherwise they start
+            from the last row of the table, at a box without size, as RT-DETR's.
 
     Source: Zhang et al. 2023, "DINO", section 3.3; Li et al. 2022, "DN-DETR".
     """
@@ -89,7 +91,8 @@ class ContrastiveDenoising(nn.Module):
         box_noise: float = 1.0,
         max_groups: int = 100,
         eps: float = 1e-5,
-        mirror: bool = False,
+        rows: int | None = None,
+        blank: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -98,9 +101,9 @@ class ContrastiveDenoising(nn.Module):
         self.box_noise = box_noise
         self.max_groups = max_groups
         self.eps = eps
-        self.mirror = mirror
-        # The last row fills up the batch: it starts at zero and has no gradient.
-        self.labels = nn.Embedding(num_classes + 1, dim, padding_idx=num_classes)
+        self.blank = blank
+        self.labels = nn.Embedding((rows or num_classes) + 1, dim)
+        nn.init.normal_(self.labels.weight)
 
     def groups_for(self, most_objects: int) -> int:
         """How many groups there are for a picture with so many objects."""
@@ -133,14 +136,20 @@ class ContrastiveDenoising(nn.Module):
         far = torch.arange(total, device=device) // most % 2 == 1
         noise = noise or draw_noise(batch, total, self.num_classes, device)
         flipped = present & (noise.label_chance < self.label_noise * 0.5)
+        references = inverse_sigmoid(self._moved(boxes, far, noise), self.eps)
         return DenoisingQueries(
             labels=torch.where(flipped, noise.other_label, labels),
-            references=inverse_sigmoid(self._moved(boxes, far, noise), self.eps),
+            references=references.masked_fill(~present[..., None], 0.0) if self.blank else references,
             present=present,
             match=_near(counts, most, groups, device),
             groups=groups,
             attend=group_mask(groups, 2 * most, num_others, device),
         )
+
+    def content(self, queries: DenoisingQueries) -> Float[Tensor, "batch queries dim"]:
+        """What the queries start with."""
+        content = self.labels(queries.labels)
+        return content.masked_fill(~queries.present[..., None], 0.0) if self.blank else content
 
     def _moved(self, boxes: Tensor, far: Tensor, noise: Noise) -> Tensor:
         """Boxes (cxcywh) whose edges have moved by up to half a side, or by half to a whole side."""
@@ -148,8 +157,7 @@ class ContrastiveDenoising(nn.Module):
         edges = torch.cat((centre - side / 2, centre + side / 2), dim=-1)
         reach = torch.cat((side, side), dim=-1) * 0.5 * self.box_noise
         edges = (edges + noise.sign * (noise.part + far[:, None]) * reach).clamp(0, 1)
-        sides = edges[..., 2:] - edges[..., :2]
-        return torch.cat(((edges[..., :2] + edges[..., 2:]) / 2, sides.abs() if self.mirror else sides), dim=-1)
+        return torch.cat(((edges[..., :2] + edges[..., 2:]) / 2, edges[..., 2:] - edges[..., :2]), dim=-1)
 
 
 def group_mask(groups: int, size: int, others: int, device: torch.device) -> Bool[Tensor, "1 1 all all"]:

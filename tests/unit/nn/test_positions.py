@@ -16,6 +16,7 @@ from sleuth.nn.positions import (
     sine_positions_1d,
     sine_positions_2d,
     sine_positions_grid,
+    sine_positions_of,
 )
 
 
@@ -181,3 +182,9 @@ def test_the_original_order_of_a_grid_is_the_same_on_squares_alone() -> None:
     assert not torch.equal(sine_positions_grid((3, 4), 8), sine_positions_grid((3, 4), 8, order="original"))
     with pytest.raises(ValueError, match="multiple of 4"):
         sine_positions_grid((2, 2), 6)
+
+
+def test_positions_of_numbers_stand_one_after_another() -> None:
+    made = sine_positions_of(torch.tensor([[0.25, 1.0]]), 8)
+    expected = closed_form(0.25 * 2 * math.pi, 8) + closed_form(2 * math.pi, 8)
+    torch.testing.assert_close(made[0], torch.tensor(expected), atol=1e-5, rtol=0)

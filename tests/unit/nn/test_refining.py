@@ -57,11 +57,25 @@ def test_each_layer_starts_where_the_one_before_ended() -> None:
     torch.testing.assert_close(boxes[1], refined(heads[1](states[1]), boxes[0]))
 
 
-def test_the_first_layers_may_run_alone() -> None:
-    heads = [nn.Linear(16, 4) for _ in range(3)]
-    decoder = RefiningDecoder([_layer() for _ in range(3)], box_heads=heads, position=nn.Linear(4, 16))
-    states, tokens, start = torch.randn(2, 3, 16), torch.randn(2, 26, 16), torch.rand(2, 3, 4)
-    everything = decoder(states, start, tokens, GRIDS)
-    two = decoder(states, start, tokens, GRIDS, num_layers=2)
-    assert torch.equal(two.boxes_cxcywh, everything.boxes_cxcywh[:2])
-    assert torch.equal(two.states, everything.states[:2])
+def test_one_box_head_may_serve_all_layers() -> None:
+    layers = [_layer() for _ in range(3)]
+    one = nn.Linear(16, 4)
+    shared = RefiningDecoder(layers, box_heads=[one], position=nn.Linear(4, 16))
+    each = RefiningDecoder(layers, box_heads=[one, one, one], position=shared.position)
+    assert "box_heads.1.weight" not in shared.state_dict()
+    torch.manual_seed(1)
+    _, boxes = _run(shared)
+    torch.manual_seed(1)
+    assert torch.equal(boxes, _run(each)[1])
+    with pytest.raises(ValueError, match="2 box heads for 3 layers"):
+        RefiningDecoder(layers, box_heads=[one, one])
+
+
+def test_positions_are_of_boxes_on_the_first_padded_level() -> None:
+    seen: list[torch.Tensor] = []
+    position = nn.Linear(4, 16)
+    position.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    decoder = RefiningDecoder([_layer()], box_heads=[nn.Linear(16, 4)], position=position)
+    boxes, ratios = torch.rand(2, 3, 4), torch.rand(2, 2, 2)
+    decoder(torch.randn(2, 3, 16), boxes, torch.randn(2, 26, 16), GRIDS, valid_ratios=ratios)
+    torch.testing.assert_close(seen[0], boxes * ratios[:, None, 0].repeat(1, 1, 2))
