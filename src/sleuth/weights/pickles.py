@@ -40,8 +40,7 @@ def read_pickle(path: Path) -> PickledWeights:
     """The state dict in a file that `torch.save` wrote; nothing in the file is run.
 
     The state dict is the whole file, as in pytorch_model.bin, or lies under ``model`` or ``state_dict``, as in the
-    checkpoints of originals. Where there is a running average of the weights, under ``ema`` and there ``module``, it
-    goes before.
+    checkpoints of the original.
 
     Args:
         path: a .pth, .pt, .ckpt or .bin file.
@@ -53,9 +52,7 @@ def read_pickle(path: Path) -> PickledWeights:
     content = _load(path)
     if not isinstance(content, Mapping):
         raise UserError(f"holds a {type(content).__name__}, not a state dict", where=path, mend=_MEND)
-    averaged = content["ema"].get("module") if isinstance(content.get("ema"), Mapping) else None
-    places = (averaged, content.get("model"), content.get("state_dict"))
-    nested = next((place for place in places if isinstance(place, Mapping)), None)
+    nested = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), Mapping)), None)
     tensors = _tensors(content if nested is None else nested, path)
     return PickledWeights(tensors, {} if nested is None else _options(content.get("args")))
 
