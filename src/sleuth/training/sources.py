@@ -17,6 +17,8 @@ from sleuth.training.sections import check_keys
 
 BUILT_IN_DATA = "scenes"
 
+_LEAST_QUERIES = 50
+
 
 def open_source(recipe: Recipe, split: str, *, like: SampleSource | None = None) -> SampleSource:
     """The pictures of a split: ``train``, ``val``, or any other that the data has.
@@ -87,6 +89,14 @@ def check_source(recipe: Recipe, source: SampleSource) -> tuple[DataReport | Non
             "raise model.num_queries"
         )
     return report, notes
+
+
+def needed_queries(report: DataReport) -> int:
+    """How many queries a model should have for this data: half as many again as the fullest picture has objects.
+
+    At least 50, in tens.
+    """
+    return max(_LEAST_QUERIES, -(-3 * report.most_objects // 20) * 10)
 
 
 def _limit(recipe: Recipe, split: str) -> int | None:
