@@ -16,8 +16,9 @@ class OptimizerSettings:
         weight_decay: decoupled weight decay of all parameters.
         betas: decay of the running mean and of the running square of the gradient.
         clip: largest norm of the whole gradient; 0 does not clip.
-        batch_size: pictures that one process takes in one pass.
+        batch_size: pictures that one process takes in one pass; 0 chooses as many as memory allows, 2 to 32.
         accumulate: passes whose gradients are added before one optimiser step.
+        decay_norms: False spares norms and biases the weight decay.
     """
 
     rate: float = 1e-4
@@ -27,14 +28,14 @@ class OptimizerSettings:
     clip: float = 0.1
     batch_size: int = 2
     accumulate: int = 1
+    decay_norms: bool = True
 
     def __post_init__(self) -> None:
         if self.rate <= 0:
             raise ValueError("rate must be above 0")
-        for name in ("batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        for name in ("backbone_rate", "weight_decay", "clip"):
+        if self.accumulate < 1:
+            raise ValueError("accumulate must be at least 1")
+        for name in ("batch_size", "backbone_rate", "weight_decay", "clip"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -44,16 +45,22 @@ class OptimizerSettings:
 def named_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, object]]:
     """Two parameter groups, ``rest`` and ``backbone``; frozen parameters belong to neither.
 
-    A parameter is the backbone's if a part of its qualified name is ``backbone``.
+    A parameter is the backbone's if a part of its qualified name is ``backbone``. Without ``decay_norms`` each group
+    has a second one without weight decay, for the parameters of at most one dimension: those of norms, and biases.
     """
     backbone_rate = settings.rate / 10 if settings.backbone_rate is None else settings.backbone_rate
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    rest = [parameter for name, parameter in trained if "backbone" not in name.split(".")]
-    backbone = [parameter for name, parameter in trained if "backbone" in name.split(".")]
-    groups: list[dict[str, object]] = [
-        {"name": "rest", "params": rest, "lr": settings.rate, "full_rate": settings.rate},
-        {"name": "backbone", "params": backbone, "lr": backbone_rate, "full_rate": backbone_rate},
-    ]
+    groups: list[dict[str, object]] = []
+    for group, rate in (("rest", settings.rate), ("backbone", backbone_rate)):
+        parameters = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and ("backbone" in name.split(".")) == (group == "backbone")
+        ]
+        spared = [] if settings.decay_norms else [parameter for parameter in parameters if parameter.ndim <= 1]
+        ids = {id(parameter) for parameter in spared}
+        decayed = [parameter for parameter in parameters if id(parameter) not in ids]
+        groups.append({"name": group, "params": decayed, "lr": rate, "full_rate": rate})
+        groups.append({"name": f"{group} norms", "params": spared, "lr": rate, "full_rate": rate, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
 
 

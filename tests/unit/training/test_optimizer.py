@@ -31,6 +31,18 @@ def test_every_trained_parameter_is_in_one_group_and_frozen_ones_in_none(small):
     assert {id(parameter) for parameter in groups[1]["params"]} == backbone
 
 
+def test_norms_and_biases_may_be_spared_the_decay(small):
+    groups = {group["name"]: group for group in named_groups(small, OptimizerSettings(decay_norms=False))}
+    assert list(groups) == ["rest", "rest norms", "backbone", "backbone norms"]
+    assert [tuple(parameter.shape) for parameter in groups["rest norms"]["params"]] == [(2,)]
+    assert all(parameter.ndim == 1 for parameter in groups["backbone norms"]["params"])
+    assert groups["backbone norms"]["lr"] == groups["backbone"]["lr"]
+    optimizer = build_optimizer(small, OptimizerSettings(decay_norms=False, weight_decay=0.3))
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0, 0.3, 0.0]
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert count == sum(parameter.requires_grad for parameter in small.parameters())
+
+
 def test_adamw_as_torch_has_it(small, one_step):
     other = type(small)()
     other.load_state_dict(small.state_dict())
