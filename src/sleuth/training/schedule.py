@@ -11,29 +11,40 @@ class ScheduleSettings:
 
     Args:
         kind: ``step`` multiplies the rate by ``drop_factor`` at each of ``drop_at``; ``cosine`` falls along half a
-            cosine to ``floor``; ``constant`` stays.
+            cosine to ``floor``; ``flat_cosine`` stays for a while before it does, and ends with the closing steps at
+            ``floor``; ``constant`` stays.
         warmup_steps: optimiser steps over which the rate rises linearly from nearly zero.
         drop_at: when to drop, in the unit of the run's length (epochs if it is given in epochs, else steps).
         drop_factor: what each drop multiplies the rate by.
         floor: the share of the full rate that a cosine ends at.
+        flat: the share of the run that ``flat_cosine`` stays at the full rate, the warm-up included.
     """
 
-    kind: Literal["step", "cosine", "constant"] = "step"
+    kind: Literal["step", "cosine", "constant", "flat_cosine"] = "step"
     warmup_steps: int = 0
     drop_at: tuple[int, ...] = ()
     drop_factor: float = 0.1
     floor: float = 0.0
+    flat: float = 0.5
 
     def __post_init__(self) -> None:
         if self.warmup_steps < 0 or any(at < 0 for at in self.drop_at):
             raise ValueError("warmup_steps and drop_at must not be negative")
         if self.drop_factor <= 0:
             raise ValueError("drop_factor must be above 0")
-        if not 0 <= self.floor <= 1:
-            raise ValueError("floor must be between 0 and 1")
+        for name in ("floor", "flat"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1")
 
 
-def rate_factor(settings: ScheduleSettings, step: int, *, total_steps: int, steps_per_unit: float = 1.0) -> float:
+def rate_factor(
+    settings: ScheduleSettings,
+    step: int,
+    *,
+    total_steps: int,
+    steps_per_unit: float = 1.0,
+    closing_steps: int = 0,
+) -> float:
     """The share of the full learning rate to use in one optimiser step: a pure function, so resuming needs no state.
 
     Args:
@@ -41,6 +52,7 @@ def rate_factor(settings: ScheduleSettings, step: int, *, total_steps: int, step
         step: optimiser steps taken before this one, 0 at the start.
         total_steps: length of the whole run in optimiser steps.
         steps_per_unit: optimiser steps in one unit of ``drop_at``: 1, or the steps of an epoch.
+        closing_steps: the last steps, without strong augmentation: ``flat_cosine`` takes them at its floor.
 
     >>> rate_factor(ScheduleSettings(drop_at=(200,)), 199, total_steps=300)
     1.0
@@ -52,7 +64,14 @@ def rate_factor(settings: ScheduleSettings, step: int, *, total_steps: int, step
         drops = sum(step >= at * steps_per_unit for at in settings.drop_at)
         return float(warm * settings.drop_factor**drops)
     if settings.kind == "cosine":
-        length = max(1, total_steps - settings.warmup_steps)
-        progress = min(1.0, max(0, step - settings.warmup_steps) / length)
-        return warm * (settings.floor + (1 - settings.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+        return warm * _cosine(step, settings.warmup_steps, total_steps, settings.floor)
+    if settings.kind == "flat_cosine":
+        begin = max(settings.warmup_steps, round(settings.flat * total_steps))
+        return warm * _cosine(step, begin, total_steps - closing_steps, settings.floor)
     return warm
+
+
+def _cosine(step: int, begin: int, end: int, floor: float) -> float:
+    """1 up to ``begin``, then half a cosine down to ``floor`` at ``end``."""
+    progress = min(1.0, max(0, step - begin) / max(1, end - begin))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
