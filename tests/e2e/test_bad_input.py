@@ -273,7 +273,7 @@ TRAIN = [
     ("train {recipe} --set data.path={data} --set data.train=vall", "vall", "train, val"),
     ("train {recipe} --epochs 1 --steps 1", "--epochs", "--steps"),
     ("train {recipe} --steps 0", "steps"),
-    ("train {recipe} --batch-size 0", "batch_size"),
+    ("train {recipe} --batch-size -1", "batch_size"),
     ("train {recipe} --rate nan", "rate"),
     ("train {recipe} --devices 0", "devices"),
     ("train {recipe} --set steps", "--set", "section.key=value"),

@@ -256,7 +256,7 @@ def _set_length(run: Table, words: TrainWords) -> None:
         raise UserError("both --epochs and --steps are given", mend="give one of them")
     for unit, other, value in (("epochs", "steps", words.epochs), ("steps", "epochs", words.steps)):
         if value is not None:
-            if run.pop(other, None):
+            if run.pop(other, None) or run.pop("minutes", None):
                 run["evaluate_every"] = max(1, value // EVALUATIONS)
             run[unit] = value
 

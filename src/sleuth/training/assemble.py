@@ -97,7 +97,8 @@ def _freeze_stem(model: Detector) -> None:
 def _plan(recipe: Recipe) -> str:
     """What a fine-tuning will do, in a line."""
     settings, optimizer = recipe.preprocess, recipe.optimizer
-    length = f"{recipe.run.steps} steps" if recipe.run.steps else f"{recipe.run.epochs} epochs"
+    units = {"steps": recipe.run.steps, "epochs": recipe.run.epochs, "minutes": recipe.run.minutes}
+    length = next(f"{length:g} {unit}" for unit, length in units.items() if length)
     sides = f"{settings.shortest} to {settings.longest}"
     if settings.resize != "shortest":
         sides = "as they are" if settings.size_hw is None else f"{settings.resize} {settings.size_hw}"

@@ -28,6 +28,8 @@ class Counters:
         best_score: the best score of an evaluation so far, or None.
         best_step: the step of that score.
         seconds: time spent in training, over all starts.
+        stale: evaluations since the best one.
+        total_steps: steps of a run whose length is in minutes, once its speed was measured; else 0.
     """
 
     step: int = 0
@@ -36,6 +38,8 @@ class Counters:
     best_score: float | None = None
     best_step: int = 0
     seconds: float = 0.0
+    stale: int = 0
+    total_steps: int = 0
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,14 @@ class TrainingProgress:
 
     Args:
         console: where to; a quiet one shows nothing.
-        total_steps: length of the run in optimiser steps.
+        total_steps: length of the run in optimiser steps; None where it is not known yet.
         start_step: steps already taken, when resuming.
         every_seconds: at most so often a plain line is printed where there is no terminal.
     """
 
-    def __init__(self, console: Console, total_steps: int, *, start_step: int = 0, every_seconds: float = 10.0) -> None:
+    def __init__(
+        self, console: Console, total_steps: int | None, *, start_step: int = 0, every_seconds: float = 10.0
+    ) -> None:
         self.console = console
         self.total_steps = total_steps
         self.start_step = start_step
@@ -79,6 +81,12 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
+    def set_total(self, total_steps: int) -> None:
+        """Say how long the run is, once that is known."""
+        self.total_steps = total_steps
+        if self._bar is not None:
+            self._bar.update(self._task, total=total_steps)
+
     def show(self, pace: Pace) -> None:
         """Report the pace: beside the bar, or as a line now and then and at the end."""
         if self._bar is not None:
@@ -87,7 +95,8 @@ class TrainingProgress:
         now = time.monotonic()
         if now - self._printed_at >= self.every_seconds or pace.step == self.total_steps:
             self._printed_at = now
-            self.note(f"step {pace.step}/{self.total_steps}  {pace.line()}")
+            of_all = "" if self.total_steps is None else f"/{self.total_steps}"
+            self.note(f"step {pace.step}{of_all}  {pace.line()}")
 
     def note(self, text: str) -> None:
         """Print one line, above the bar if there is one."""

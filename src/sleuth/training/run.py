@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sleuth.tasks.detection import DetectionLoss, Preprocess, build_criterion
 from sleuth.training.adapter_files import save_adapters
 from sleuth.training.adapters import merged
 from sleuth.training.assemble import assemble, model_card
+from sleuth.training.batch_size import choose_batch_size
 from sleuth.training.checkpoint import (
     Counters,
     SavedState,
@@ -35,6 +36,7 @@ from sleuth.training.checkpoint import (
 from sleuth.training.devices import is_main_process, start_fabric
 from sleuth.training.ema import WeightAverage
 from sleuth.training.environment import describe_environment
+from sleuth.training.length import Length, Stopwatch
 from sleuth.training.meter import Meter
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.processes import agree, mean_over_processes, user_errors_of_lost_peers
@@ -47,51 +49,6 @@ from sleuth.weights.checkpoint import save_model
 Colour = tuple[float, float, float]
 
 _SECONDS_BETWEEN_CURVES = 60.0
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a run is, and where its milestones lie, in optimiser steps.
-
-    Args:
-        total_steps: of the whole run.
-        batches_per_epoch: of one process.
-        accumulate: batches in a step.
-        unit_batches: batches in one unit of the run's length: those of an epoch, or of a step.
-    """
-
-    total_steps: int
-    batches_per_epoch: int
-    accumulate: int
-    unit_batches: int
-
-    @classmethod
-    def of(cls, recipe: Recipe, batches_per_epoch: int) -> "Length":
-        """The length of a recipe over epochs of so many batches."""
-        accumulate = recipe.optimizer.accumulate
-        unit = batches_per_epoch if recipe.run.epochs else accumulate
-        total = recipe.run.steps or max(1, recipe.run.epochs * batches_per_epoch // accumulate)
-        return cls(total, batches_per_epoch, accumulate, unit)
-
-    @property
-    def steps_per_unit(self) -> float:
-        """Optimiser steps in one unit."""
-        return self.unit_batches / self.accumulate
-
-    def epoch(self, step: int) -> float:
-        """Passes over the data that ``step`` steps have taken."""
-        return step * self.accumulate / self.batches_per_epoch
-
-    def place(self, step: int) -> tuple[int, int]:
-        """The epoch and the batch within it that come after ``step`` steps."""
-        return divmod(step * self.accumulate, self.batches_per_epoch)
-
-    def due(self, step: int, every_units: int) -> bool:
-        """Whether step number ``step``, from 1 on, completes another ``every_units`` units, or the run."""
-        if step >= self.total_steps:
-            return True
-        every = every_units * self.unit_batches
-        return every > 0 and step * self.accumulate // every > (step - 1) * self.accumulate // every
 
 
 class Run:
@@ -137,8 +94,8 @@ class Run:
             world_size=fabric.world_size,
             mean=mean,
             std=std,
+            closing=recipe.augmentation.closed(),
         )
-        self.length = Length.of(recipe, len(self.stream))
         self.pictures_per_step = recipe.optimizer.batch_size * recipe.optimizer.accumulate * fabric.world_size
         self.meter = Meter()
         self.counters = Counters()
@@ -147,15 +104,33 @@ class Run:
         torch.manual_seed(mix(recipe.run.seed, fabric.global_rank))
         if saved is not None:
             self._restore(saved)
+        self._set_length()
+        self._stopwatch = Stopwatch(recipe.run.minutes)
         self._began = time.perf_counter() - self.counters.seconds
         self._drawn = time.perf_counter()
         self._batches = self._endless()
-        self.progress = TrainingProgress(console, self.length.total_steps, start_step=self.counters.step)
+        total = None if self.length.is_open else self.length.total_steps
+        self.progress = TrainingProgress(console, total, start_step=self.counters.step)
 
     @property
     def is_main(self) -> bool:
         """Whether this process evaluates, writes and speaks."""
         return self.fabric.is_global_zero
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the best score is too many evaluations old."""
+        return 0 < self.recipe.run.patience <= self.counters.stale
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left to take."""
+        return self.counters.step >= self.length.total_steps or self.out_of_patience
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of a run in minutes whose steps are not known yet, the seconds that are left; else None."""
+        return self.recipe.run.minutes * 60 - self.seconds if self.length.is_open else None
 
     @property
     def seconds(self) -> float:
@@ -225,6 +200,24 @@ class Run:
         if self._scaler is not None:
             self._scaler.update()
 
+    def settle_length(self) -> bool:
+        """Fix the number of steps of a run in minutes, once its speed is known; whether that was now."""
+        if not self.length.is_open:
+            return False
+        total = self._stopwatch.steps(self.counters.step, self.seconds) if self.is_main else None
+        total = self.fabric.broadcast(total)
+        if total is None:
+            return False
+        self.counters = replace(self.counters, total_steps=max(total, self.counters.step))
+        self._set_length()
+        self.progress.set_total(self.length.total_steps)
+        self.progress.note(f"{self.recipe.run.minutes:g} minutes are {self.length.total_steps} steps on this machine")
+        return True
+
+    def _set_length(self) -> None:
+        self.length = Length.of(self.recipe, len(self.stream), self.counters.total_steps)
+        self.stream.close_at = self.length.closing_batch
+
     def save(self) -> None:
         """Save the state to resume from."""
         states = generator_states(self.fabric.global_rank, self.fabric.device)
@@ -244,10 +237,7 @@ class Run:
                 scaler={} if self._scaler is None else self._scaler.state_dict(),
                 processes=self.fabric.world_size,
             )
-            if (
-                time.perf_counter() - self._drawn > _SECONDS_BETWEEN_CURVES
-                or self.counters.step >= self.length.total_steps
-            ):
+            if time.perf_counter() - self._drawn > _SECONDS_BETWEEN_CURVES or self.is_over:
                 self.folder.draw()
                 self._drawn = time.perf_counter()
 
@@ -307,6 +297,9 @@ def open_run(
     with user_errors_of_lost_peers(fabric):
         agree(fabric, lambda: _check(recipe, folder, resume=resume))
         saved = load_state(folder.state) if resume else None
+        if not recipe.optimizer.batch_size:
+            recipe = _with_batch_size(recipe, source, fabric, saved)
+            notes.append(f"optimizer.batch_size is {recipe.optimizer.batch_size}: what memory and data allow")
         quiet = not fabric.is_global_zero
         console = Console(quiet=True) if quiet else (console or Console(stderr=True))
         run = Run(recipe, fabric=fabric, source=source, folder=folder, console=console, saved=saved)
@@ -321,6 +314,24 @@ def open_run(
                 yield run
         finally:
             folder.close()
+
+
+def _with_batch_size(recipe: Recipe, source: SampleSource, fabric: Fabric, saved: SavedState | None) -> Recipe:
+    """The recipe with the number of pictures that it leaves open: that of the saved state, or one that fits.
+
+    Raises:
+        UserError: none fits.
+    """
+    chosen = [0 if saved is None else int(saved.recipe["optimizer"]["batch_size"])]
+
+    def choose() -> None:
+        model = assemble(recipe, source.names).model.to(fabric.device)
+        processes = fabric.world_size * recipe.optimizer.accumulate
+        chosen[0] = choose_batch_size(model, source, recipe.augmentation, autocast=fabric.autocast, processes=processes)
+
+    if not chosen[0]:
+        agree(fabric, choose)
+    return replace(recipe, optimizer=replace(recipe.optimizer, batch_size=fabric.broadcast(chosen[0])))
 
 
 def _kept(source: SampleSource, recipe: Recipe) -> SampleSource:

@@ -42,7 +42,7 @@ class TrainingResult:
     Args:
         folder: the run folder.
         step: optimiser steps taken.
-        finished: False if it was stopped early and can be resumed.
+        finished: False if it was stopped by the user and can be resumed.
         best_score: best score of an evaluation, or None without evaluation.
         best_step: the step of that score.
         skipped: steps skipped for a non-finite loss.
@@ -83,14 +83,15 @@ def train(
         UserError: anything the user can mend, from a wrong key to a loss that stays non-finite.
     """
     with open_run(recipe, out, source=source, resume=resume, console=console) as run, StopRequest() as stop:
-        fabric, length, stopping = run.fabric, run.length, False
+        fabric, stopping = run.fabric, False
         train_mode(run.model)
-        while run.counters.step < length.total_steps and not stopping:
+        while not run.is_over and not stopping:
             factor = rate_factor(
                 recipe.schedule,
                 run.counters.step,
-                total_steps=length.total_steps,
-                steps_per_unit=length.steps_per_unit,
+                total_steps=run.length.total_steps,
+                steps_per_unit=run.length.steps_per_unit,
+                closing_steps=run.length.closing_steps,
             )
             set_rate(run.optimizer, factor)
             batches = run.next_batches()
@@ -117,12 +118,16 @@ def train(
                 _report_skipped(run, seen)
             _after_step(run, evaluate, render, stopping)
         counters = run.counters
-        if stopping and counters.step < length.total_steps:
+        if stopping and not run.is_over:
             run.progress.note(f"stopped at step {counters.step}; continue with --resume")
+        if run.out_of_patience:
+            run.progress.note(
+                f"ended at step {counters.step}: {recipe.run.score} has not risen in {counters.stale} evaluations"
+            )
         return TrainingResult(
             folder=run.folder.path,
             step=counters.step,
-            finished=counters.step >= length.total_steps,
+            finished=run.is_over,
             best_score=counters.best_score,
             best_step=counters.best_step,
             skipped=counters.skipped,
@@ -133,6 +138,7 @@ def train(
 def _after_step(run: Run, evaluate: Evaluate | None, render: Render | None, stopping: bool) -> None:
     """Log, evaluate and save, each when it is due."""
     settings, step = run.recipe.run, run.counters.step
+    settled = run.settle_length()
     run.progress.advance(step)
     measure = run.length.due(step, settings.evaluate_every)
     if step % settings.log_every == 0 or measure or stopping:
@@ -140,7 +146,7 @@ def _after_step(run: Run, evaluate: Evaluate | None, render: Render | None, stop
     if measure:
         _evaluate(run, evaluate, render)
     every = settings.checkpoint_every
-    if measure or stopping or (every and step % every == 0):
+    if measure or stopping or settled or (every and step % every == 0):
         run.save()
 
 
@@ -151,7 +157,9 @@ def _log(run: Run) -> None:
     step, rate = run.counters.step, run.optimizer.param_groups[0]["lr"]
     record = {"step": step, "epoch": round(run.length.epoch(step), 4), "rate": rate} | record
     run.folder.log(record | {"seconds": round(run.seconds, 3)})
-    speed = cast(float, record["pictures_per_s"])
+    speed, left = cast(float, record["pictures_per_s"]), run.seconds_left
+    if left is None:
+        left = (run.length.total_steps - step) * run.pictures_per_step / speed
     pace = Pace(
         step=step,
         epoch=run.length.epoch(step),
@@ -159,7 +167,7 @@ def _log(run: Run) -> None:
         rate=rate,
         pictures_per_s=speed,
         waiting=cast(float, record["waiting"]),
-        seconds_left=(run.length.total_steps - step) * run.pictures_per_step / speed,
+        seconds_left=left,
     )
     run.progress.show(pace)
 
@@ -191,8 +199,9 @@ def _keep_best(run: Run, scores: dict[str, float]) -> None:
         run.progress.note(f"step {step}: {_told(name, scores)}")
         best = run.counters.best_score
         if best is not None and not scores[name] > best:
+            run.counters = replace(run.counters, stale=run.counters.stale + 1)
             return
-        run.counters = replace(run.counters, best_score=scores[name], best_step=step)
+        run.counters = replace(run.counters, best_score=scores[name], best_step=step, stale=0)
     run.save_model(run.folder.best, scores=scores)
 
 

@@ -1,4 +1,4 @@
-"""Lengths and milestones of a run."""
+"""The parts of a run, and what they make of the recipe."""
 
 from pathlib import Path
 
@@ -7,42 +7,7 @@ import torch
 from rich.console import Console
 
 from sleuth.tasks.preprocess import Preprocess, normalise_and_pad, preprocess_images
-from sleuth.training.run import Length, open_run
-
-
-def due_at(length: Length, every: int) -> list[int]:
-    return [step for step in range(1, length.total_steps + 1) if length.due(step, every)]
-
-
-def test_length_in_steps(tiny):
-    length = Length.of(tiny("run.steps=10"), 4)
-    assert (length.total_steps, length.steps_per_unit) == (10, 1.0)
-    assert due_at(length, 3) == [3, 6, 9, 10]
-    assert due_at(length, 0) == [10]
-    assert [length.place(step) for step in (0, 3, 4, 9)] == [(0, 0), (0, 3), (1, 0), (2, 1)]
-
-
-def epochs(tiny, count: int, accumulate: int = 1):
-    recipe = tiny("run.steps=0", f"run.epochs={count}", f"optimizer.accumulate={accumulate}")
-    return lambda batches: Length.of(recipe, batches)
-
-
-def test_length_in_epochs(tiny):
-    length = epochs(tiny, 6)(4)
-    assert (length.total_steps, length.steps_per_unit) == (24, 4.0)
-    assert due_at(length, 2) == [8, 16, 24]
-    assert length.epoch(6) == 1.5
-
-
-def test_steps_of_several_batches_run_across_epochs(tiny):
-    length = epochs(tiny, 3, accumulate=2)(5)
-    assert (length.total_steps, length.steps_per_unit) == (7, 2.5)
-    assert due_at(length, 1) == [3, 5, 7]
-    assert length.place(3) == (1, 1)
-
-
-def test_an_epoch_shorter_than_a_step_still_trains(tiny):
-    assert epochs(tiny, 1, accumulate=8)(3).total_steps == 1
+from sleuth.training.run import open_run
 
 
 def test_weights_depend_on_the_seed_alone(tiny, tmp_path: Path):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from sleuth.training.length import OPEN
 from sleuth.training.schedule import ScheduleSettings, rate_factor
 
 
@@ -47,3 +48,28 @@ def test_cosine_falls_from_one_to_its_floor():
 
 def test_warm_up_longer_than_the_run_stays_finite():
     assert factors(ScheduleSettings(kind="cosine", warmup_steps=100), [0, 9], 10) == [0.01, 0.1]
+
+
+def test_flat_cosine_stays_falls_and_closes_at_its_floor():
+    settings = ScheduleSettings(kind="flat_cosine", warmup_steps=5, flat=0.4, floor=0.1)
+
+    def factor(step: int) -> float:
+        return rate_factor(settings, step, total_steps=100, closing_steps=20)
+
+    assert [factor(step) for step in (0, 4, 5, 40)] == [0.2, 1.0, 1.0, 1.0]
+    assert factor(60) == pytest.approx(0.55)
+    assert [factor(step) for step in (80, 90, 99)] == [pytest.approx(0.1)] * 3
+    falling = [factor(step) for step in range(40, 81)]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_flat_cosine_of_a_run_that_closes_at_once():
+    settings = ScheduleSettings(kind="flat_cosine", flat=1.0, floor=0.5)
+    assert rate_factor(settings, 9, total_steps=10, closing_steps=10) == 1.0
+    assert rate_factor(settings, 10, total_steps=10, closing_steps=10) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["cosine", "flat_cosine", "step"])
+def test_a_run_without_a_known_end_learns_at_the_full_rate(kind):
+    settings = ScheduleSettings(kind=kind, drop_at=(3,), warmup_steps=2)
+    assert rate_factor(settings, 1000, total_steps=OPEN, steps_per_unit=float(OPEN)) == pytest.approx(1.0)

@@ -13,6 +13,9 @@ from rich.console import Console
 
 from sleuth.data.samples import Sample
 from sleuth.errors import UserError
+from sleuth.training.checkpoint import load_state
+from sleuth.training.length import Stopwatch
+from sleuth.training.run import open_run
 from sleuth.training.sources import open_source
 from sleuth.training.train import train
 from sleuth.weights.checkpoint import load_model
@@ -189,3 +192,63 @@ def test_an_interrupt_ends_after_the_step_and_the_run_goes_on_later(tiny, tmp_pa
     finished = train(recipe, tmp_path / "run", evaluate=lambda model: {"AP": 0.1}, resume=True, console=QUIET)
     assert (finished.step, finished.finished) == (8, True)
     assert [record["step"] for record in records(tmp_path / "run") if "loss" in record] == list(range(1, 9))
+
+
+def test_patience_ends_a_run_and_is_kept_by_its_state(tiny, tmp_path: Path):
+    said = io.StringIO()
+    scores = iter([0.1, 0.5, 0.4, 0.5, 0.3, 0.6, 0.1])
+
+    def evaluate(model) -> dict[str, float]:
+        return {"AP": next(scores)}
+
+    words = ["run.steps=20", "run.evaluate_every=1", "schedule.kind=constant"]
+    recipe = tiny(*words, "run.patience=3")
+    result = train(recipe, tmp_path / "run", evaluate=evaluate, console=Console(file=said, width=200))
+    assert (result.step, result.finished, result.best_score, result.best_step) == (5, True, 0.5, 2)
+    assert "ended at step 5: AP has not risen in 3 evaluations" in said.getvalue()
+    assert (tmp_path / "run" / "curves.png").is_file()
+    # It has ended: resuming takes no step, unless one is more patient.
+    assert train(recipe, tmp_path / "run", evaluate=evaluate, resume=True, console=QUIET).step == 5
+    longer = tiny(*words, "run.patience=4", "run.steps=7")
+    result = train(longer, tmp_path / "run", evaluate=evaluate, resume=True, console=QUIET)
+    assert (result.step, result.best_score, result.best_step) == (7, 0.6, 6)
+
+
+def test_patience_wants_evaluations(tiny):
+    with pytest.raises(UserError, match="patience counts evaluations"):
+        tiny("run.patience=3", "run.evaluate_every=0")
+
+
+def test_minutes_become_steps_once(tiny, tmp_path: Path, monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr(Stopwatch, "steps", lambda self, step, seconds: 9 if step == 3 else None)
+    words = ["run.steps=0", "run.minutes=5", "run.close_augmentation=0.34", "run.checkpoint_every=0"]
+    recipe = tiny(*words, "schedule.kind=flat_cosine", "run.evaluate_every=2", "run.log_every=1")
+    stopped = []
+
+    def evaluate(model) -> dict[str, float]:
+        stopped.append(1)
+        if len(stopped) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return {"AP": 0.5}
+
+    out = tmp_path / "run"
+    result = train(recipe, out, evaluate=evaluate, console=Console(file=said, width=200))
+    assert not result.finished
+    assert "5 minutes are 9 steps on this machine" in said.getvalue()
+    assert load_state(out / "state.safetensors").counters.total_steps == 9
+    # What another machine, or another hour, would measure no longer matters.
+    monkeypatch.setattr(Stopwatch, "steps", lambda self, step, seconds: 1)
+    with open_run(recipe, out, source=None, resume=True, console=QUIET) as run:
+        assert (run.length.total_steps, run.length.closing_batch, run.stream.close_at) == (9, 6, 6)
+    result = train(recipe, out, evaluate=evaluate, resume=True, console=QUIET)
+    assert (result.step, result.finished) == (9, True)
+    assert [record["step"] for record in records(out) if "loss" in record] == list(range(1, 10))
+
+
+def test_a_run_of_real_minutes_ends_about_then(tiny, tmp_path: Path):
+    recipe = tiny("run.steps=0", "run.minutes=0.03", "run.log_every=1000")
+    result = train(recipe, tmp_path / "run", console=QUIET)
+    assert result.finished
+    assert result.step > 3
+    assert result.seconds < 30
