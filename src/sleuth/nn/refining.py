@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Bool, Float
@@ -89,6 +90,7 @@ class RefiningDecoder(nn.Module):
         valid_ratios: Float[Tensor, "batch levels 2"] | None = None,
         valid: Bool[Tensor, "batch tokens"] | None = None,
         attend: Bool[Tensor, "#batch #heads queries queries"] | None = None,
+        num_layers: int | None = None,
     ) -> Refinement:
         """Question the memory, layer by layer.
 
@@ -101,13 +103,14 @@ class RefiningDecoder(nn.Module):
             valid_ratios: the part of each level's width and height that is picture; None where all of it is.
             valid: True on tokens of the picture.
             attend: which queries see each other.
+            num_layers: how many of the layers run, from the first on; None runs all.
         """
         every_state, every_box = [], []
         # Layers look around ``at``; their boxes are measured from ``start``: the same numbers, with the gradient of
         # the layer before where gradients look forward twice.
         start = at = references
         box_heads = [*self.box_heads] * (len(self.layers) // len(self.box_heads))
-        for layer, box_head in zip(self.layers, box_heads, strict=True):
+        for layer, box_head in islice(zip(self.layers, box_heads, strict=True), num_layers):
             around = _on_levels(at, valid_ratios)
             pos = query_pos if self.position is None else self.position(around[:, :, 0])
             assert pos is not None

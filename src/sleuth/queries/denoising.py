@@ -74,6 +74,7 @@ class ContrastiveDenoising(nn.Module):
         box_noise: how far edges move: near ones up to half a side times this, far ones up to twice as far.
         max_groups: the most groups.
         eps: of the logits of boxes.
+        mirror: a box that noise turns inside out keeps the size of its sides, as in D-FINE, rather than losing them.
         rows: rows of the table of labels that stand for classes, where it has more of them than there are classes.
         blank: queries that fill up the batch start from nothing, at logits of zero, as DINO's; otherwise they start
             from the last row of the table, at a box without size, as RT-DETR's.
@@ -91,6 +92,7 @@ class ContrastiveDenoising(nn.Module):
         box_noise: float = 1.0,
         max_groups: int = 100,
         eps: float = 1e-5,
+        mirror: bool = False,
         rows: int | None = None,
         blank: bool = False,
     ) -> None:
@@ -101,9 +103,10 @@ class ContrastiveDenoising(nn.Module):
         self.box_noise = box_noise
         self.max_groups = max_groups
         self.eps = eps
+        self.mirror = mirror
         self.blank = blank
-        self.labels = nn.Embedding((rows or num_classes) + 1, dim)
-        nn.init.normal_(self.labels.weight)
+        # The last row fills up the batch: it starts at zero and has no gradient.
+        self.labels = nn.Embedding((rows or num_classes) + 1, dim, padding_idx=None if blank else num_classes)
 
     def groups_for(self, most_objects: int) -> int:
         """How many groups there are for a picture with so many objects."""
@@ -157,7 +160,8 @@ class ContrastiveDenoising(nn.Module):
         edges = torch.cat((centre - side / 2, centre + side / 2), dim=-1)
         reach = torch.cat((side, side), dim=-1) * 0.5 * self.box_noise
         edges = (edges + noise.sign * (noise.part + far[:, None]) * reach).clamp(0, 1)
-        return torch.cat(((edges[..., :2] + edges[..., 2:]) / 2, edges[..., 2:] - edges[..., :2]), dim=-1)
+        sides = edges[..., 2:] - edges[..., :2]
+        return torch.cat(((edges[..., :2] + edges[..., 2:]) / 2, sides.abs() if self.mirror else sides), dim=-1)
 
 
 def group_mask(groups: int, size: int, others: int, device: torch.device) -> Bool[Tensor, "1 1 all all"]:

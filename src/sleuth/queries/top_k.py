@@ -40,7 +40,8 @@ class TopKSource(nn.Module):
         box_head: how a token's anchor is to move, as logits.
         content: ``memory`` takes the picked tokens as content, without gradient; ``learned`` takes learned vectors, so
             that only the places come from the picture (mixed selection).
-        rank_by: the greatest class of a token, or its first alone, which then means object.
+        rank_by: the greatest class of a token; its first alone, which then means object; or each class for itself, so
+            that a token may be picked several times.
         anchor_side: side of an anchor on the finest level.
 
     Source: Zhu et al. 2021, appendix A.4; Zhang et al. 2023, section 3.4 (mixed selection); Zhao et al. 2024 (RT-DETR).
@@ -54,7 +55,7 @@ class TopKSource(nn.Module):
         class_head: nn.Module,
         box_head: nn.Module,
         content: Literal["memory", "learned"] = "memory",
-        rank_by: Literal["greatest", "first"] = "greatest",
+        rank_by: Literal["greatest", "first", "each"] = "greatest",
         anchor_side: float = 0.05,
     ) -> None:
         super().__init__()
@@ -92,8 +93,7 @@ class TopKSource(nn.Module):
         anchors, usable = grid_anchors(grids_hw, valid=valid, device=tokens.device, side=self.anchor_side)
         seen = self.norm(self.proj(tokens.masked_fill(~usable[..., None], 0.0)))
         logits = self.class_head(seen)
-        rank = logits.max(-1).values if self.rank_by == "greatest" else logits[..., 0]
-        picked = rank.topk(min(self.num_queries, rank.shape[1]), dim=1).indices
+        picked = self._pick_tokens(logits)
         content = _pick(seen, picked)
         # The box head reads the picked tokens alone: on all of them it would say the same of these.
         references = self.box_head(content) + _pick(anchors.expand(len(tokens), -1, -1), picked)
@@ -108,6 +108,13 @@ class TopKSource(nn.Module):
             tokens=picked,
             every=(logits, self.box_head(seen) + anchors) if every else None,
         )
+
+    def _pick_tokens(self, logits: Tensor) -> Tensor:
+        count = min(self.num_queries, logits.shape[1])
+        if self.rank_by == "each":
+            return logits.flatten(1).topk(count, dim=1).indices // logits.shape[-1]
+        rank = logits.max(-1).values if self.rank_by == "greatest" else logits[..., 0]
+        return rank.topk(count, dim=1).indices
 
 
 def _pick(values: Tensor, tokens: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal
 
 import torch
@@ -21,6 +22,8 @@ from sleuth.losses.masks import at_every_pixel, at_points, dice_loss, focal_loss
 from sleuth.matching.costs import CostWeights, PaddedTargets, pad_targets
 from sleuth.matching.dense import dense_match
 from sleuth.matching.hungarian import Match, hungarian_match
+from sleuth.matching.union import matching_union
+from sleuth.tasks.corner_loss import CornerStage, corner_losses, corner_stages
 from sleuth.types import Denoising, Proposals, SetPrediction, Target
 
 
@@ -49,6 +52,10 @@ class DetectionLossConfig:
         focal_gamma: how little easy scores count.
         proposal_weight: of the same losses on the encoder's proposals, for two-stage models.
         denoising_weight: of the same losses on denoising queries.
+        match_union: box losses of every layer and of the proposals take the union of all their matchings, as in
+            D-FINE, rather than each its own.
+        fgl_weight: of the fine-grained localisation loss, for models with edge distributions.
+        ddf_weight: of their self-distillation from the last layer.
 
     Source: Carion et al. 2020, appendix A.4; for the others, see `sleuth.losses.classification`.
     """
@@ -71,6 +78,9 @@ class DetectionLossConfig:
     focal_gamma: float = 2.0
     proposal_weight: float = 1.0
     denoising_weight: float = 1.0
+    match_union: bool = False
+    fgl_weight: float = 0.15
+    ddf_weight: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,9 @@ class SupervisedStage:
         scale: weight of the whole stage in the total.
         groups: how many predictions each object has in this stage: its losses are divided by it.
         class_agnostic: every object is of class 0 here.
+        pairs: predictions and objects that box losses take, where they are others than ``match``.
+        pairs_each: how many such pairs there are for each object: box losses are divided by it.
+        corners: its edge distributions, for models that have them.
     """
 
     name: str
@@ -98,6 +111,9 @@ class SupervisedStage:
     scale: float = 1.0
     groups: int = 1
     class_agnostic: bool = False
+    pairs: Match | None = None
+    pairs_each: float = 1.0
+    corners: CornerStage | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +123,9 @@ class LossReport:
     Args:
         total: weighted sum of the parts.
         parts: ``class``, ``l1`` and ``giou``, with ``_0``, ``_1``, ... for earlier layers, ``_memory`` for tokens,
-            ``_proposals`` for the encoder's proposals and ``_denoising_0``, ... for denoising queries; ``mask`` and
-            ``dice`` of the last layer for models with a mask head.
+            ``_proposals`` for the encoder's proposals and ``_denoising_0``, ... for denoising queries; ``fgl`` and
+            ``ddf`` with the same endings for models with edge distributions; ``mask`` and ``dice`` of the last layer
+            for models with a mask head.
         matches: the assignment of each decoder layer, first to last.
     """
 
@@ -170,10 +187,9 @@ class DetectionLoss(nn.Module):
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=device)
         for stage in stages:
-            paid = self._pay(stage, padded, boxes, class_weight)
-            for (term, value), weight in zip(paid.items(), self._weights(), strict=True):
+            for term, value in self._pay(stage, padded, boxes, class_weight).items():
                 parts[term + stage.name] = value.detach()
-                total = total + stage.scale * weight * value
+                total = total + stage.scale * self._weights[term] * value
         if prediction.masks is not None and self.config.mask_weight + self.config.dice_weight > 0:
             mask, dice = (value / boxes for value in self._mask_losses(prediction, targets, stages))
             parts |= {"mask": mask.detach(), "dice": dice.detach()}
@@ -202,12 +218,20 @@ class DetectionLoss(nn.Module):
             )
             for layer in range(first, last + 1)
         ]
-        if prediction.memory_logits is not None and self.config.encoder_weight > 0:
-            stages.append(self._memory_stage(prediction, padded))
         if prediction.proposals is not None and self.config.proposal_weight > 0:
             stages.append(self._proposal_stage(prediction.proposals, targets))
+        if self.config.match_union:
+            union = matching_union([stage.match for stage in stages])
+            each = max(1, len(union.query)) / max(1, sum(len(target.labels) for target in targets))
+            stages = [replace(stage, pairs=union, pairs_each=each) for stage in stages]
+        if prediction.corners is not None and self.config.fgl_weight + self.config.ddf_weight > 0:
+            pairs = stages[last - first].pairs or stages[last - first].match
+            found = corner_stages(prediction.corners, prediction.logits, pairs)[first:]
+            stages = [replace(stage, corners=corners) for stage, corners in zip_longest(stages, found)]
+        if prediction.memory_logits is not None and self.config.encoder_weight > 0:
+            stages.append(self._memory_stage(prediction, padded))
         if prediction.denoising is not None and self.config.denoising_weight > 0:
-            stages += self._denoising_stages(prediction.denoising)
+            stages += self._denoising_stages(prediction.denoising, stages)
         return stages
 
     def _proposal_stage(self, proposals: Proposals, targets: Sequence[Target]) -> SupervisedStage:
@@ -227,8 +251,13 @@ class DetectionLoss(nn.Module):
             class_agnostic=proposals.class_agnostic,
         )
 
-    def _denoising_stages(self, denoising: Denoising) -> list[SupervisedStage]:
+    def _denoising_stages(self, denoising: Denoising, others: Sequence[SupervisedStage]) -> list[SupervisedStage]:
         """Every layer's denoising queries, whose match is known."""
+        corners: list[CornerStage | None] = [None] * len(denoising.logits)
+        if denoising.corners is not None:
+            # Matched queries count as much as among the other queries.
+            shares = [stage.corners.share for stage in others if stage.corners is not None]
+            corners = corner_stages(denoising.corners, denoising.logits, shares[0]) if shares else corners
         rest = torch.full(denoising.logits.shape[1:3], self.config.no_object_weight, device=denoising.logits.device)
         if denoising.present is not None:
             rest = rest.masked_fill(~denoising.present, 0.0)
@@ -242,6 +271,7 @@ class DetectionLoss(nn.Module):
                 rest_weight=rest,
                 scale=self.config.denoising_weight,
                 groups=denoising.groups,
+                corners=corners[layer],
             )
             for layer, (logits, boxes) in enumerate(zip(denoising.logits, denoising.boxes_cxcywh, strict=True))
         ]
@@ -267,17 +297,18 @@ class DetectionLoss(nn.Module):
             scale=self.config.encoder_weight,
         )
 
-    def _weights(self) -> tuple[float, float, float]:
-        return self.config.class_weight, self.config.l1_weight, self.config.giou_weight
+    @property
+    def _weights(self) -> dict[str, float]:
+        terms = ("class", "l1", "giou", "fgl", "ddf")
+        return {term: getattr(self.config, f"{term}_weight") for term in terms}
 
     def _pay(
         self, stage: SupervisedStage, padded: PaddedTargets, boxes: Tensor, class_weight: Tensor
     ) -> dict[str, Tensor]:
-        """The three losses of one stage, unweighted."""
-        match, at = stage.match, (stage.match.picture, stage.match.query)
-        wanted = (match.picture, match.target)
-        predicted, true = stage.boxes_cxcywh[at].float(), padded.boxes_cxcywh[wanted]
-        labels = padded.labels[wanted]
+        """The losses of one stage, unweighted."""
+        match = stage.match
+        predicted, true = _boxes(stage, match, padded)
+        labels = padded.labels[match.picture, match.target]
         if stage.class_agnostic:
             labels = torch.zeros_like(labels)
         boxes = boxes * stage.groups
@@ -285,11 +316,20 @@ class DetectionLoss(nn.Module):
             paid = self._softmax(stage, labels, class_weight)
         else:
             paid = self._scores(stage, labels, predicted, true) / boxes
-        return {
+        if stage.pairs is not None:
+            match, boxes = stage.pairs, boxes * stage.pairs_each
+            predicted, true = _boxes(stage, match, padded)
+        parts = {
             "class": paid,
             "l1": l1_loss(predicted, true, stage.match_weight) / boxes,
             "giou": giou_loss(predicted, true, stage.match_weight) / boxes,
         }
+        if stage.corners is not None:
+            localisation, distillation = corner_losses(stage.corners, stage.boxes_cxcywh, match, true)
+            parts["fgl"] = localisation / boxes
+            if distillation is not None:
+                parts["ddf"] = distillation
+        return parts
 
     def _softmax(self, stage: SupervisedStage, matched: Tensor, class_weight: Tensor) -> Tensor:
         """Cross-entropy over the classes and no-object."""
@@ -344,3 +384,8 @@ class DetectionLoss(nn.Module):
             at = at_every_pixel(logits, true)
         share = count / len(query)
         return share * focal_loss(*at), share * dice_loss(*at)
+
+
+def _boxes(stage: SupervisedStage, match: Match, padded: PaddedTargets) -> tuple[Tensor, Tensor]:
+    """Predicted and true boxes of pairs."""
+    return stage.boxes_cxcywh[match.picture, match.query].float(), padded.boxes_cxcywh[match.picture, match.target]

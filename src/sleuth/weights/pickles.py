@@ -40,7 +40,8 @@ def read_pickle(path: Path) -> PickledWeights:
     """The state dict in a file that `torch.save` wrote; nothing in the file is run.
 
     The state dict is the whole file, as in pytorch_model.bin, or lies under ``model`` or ``state_dict``, as in the
-    checkpoints of the original.
+    checkpoints of originals. Where there is a running average of the weights, under ``ema`` and there ``module``, it
+    goes before.
 
     Args:
         path: a .pth, .pt, .ckpt or .bin file.
@@ -52,7 +53,9 @@ def read_pickle(path: Path) -> PickledWeights:
     content = _load(path)
     if not isinstance(content, Mapping):
         raise UserError(f"holds a {type(content).__name__}, not a state dict", where=path, mend=_MEND)
-    nested = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), Mapping)), None)
+    averaged = content["ema"].get("module") if isinstance(content.get("ema"), Mapping) else None
+    places = (averaged, content.get("model"), content.get("state_dict"))
+    nested = next((place for place in places if isinstance(place, Mapping)), None)
     tensors = _tensors(content if nested is None else nested, path)
     return PickledWeights(tensors, {} if nested is None else _options(content.get("args")))
 

@@ -9,7 +9,21 @@ from sleuth.weights.hub import PROCESSOR as CONFIG_NAME
 
 __all__ = ["CONFIG_NAME", "read_processor", "write_processor"]
 
-_SUPPORTED = ("DetrImageProcessor", "DetrImageProcessorFast", "DetrImageProcessorPil", "DetrFeatureExtractor")
+_DETR, _DEFORMABLE, _RTDETR = "DetrImageProcessor", "DeformableDetrImageProcessor", "RTDetrImageProcessor"
+
+_USUAL: Mapping[str, Preprocess] = {
+    _DETR: Preprocess(rounding="huggingface"),
+    _DEFORMABLE: Preprocess(rounding="huggingface"),
+    _RTDETR: Preprocess(rounding="huggingface", resize="exact", size_hw=(640, 640), normalise=False),
+}
+"""What each image processor does where nothing is said."""
+
+_KINDS: Mapping[str, str] = {
+    **{f"{kind}{ending}": kind for kind in _USUAL for ending in ("", "Fast", "Pil")},
+    "DetrFeatureExtractor": _DETR,
+    "DeformableDetrFeatureExtractor": _DEFORMABLE,
+}
+"""The names that each of them goes by."""
 
 # PIL's numbers for the filters.
 _FILTERS: Mapping[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
@@ -58,19 +72,21 @@ _READ = frozenset(
 )
 
 
-def read_processor(values: Mapping[str, Any], where: object = CONFIG_NAME) -> Preprocess:
-    """How Hugging Face's image processor of DETR prepares pictures.
+def read_processor(values: Mapping[str, Any], where: object = CONFIG_NAME, *, usual: str = _DETR) -> Preprocess:
+    """How one of Hugging Face's image processors of detectors prepares pictures.
 
     Args:
         values: the JSON of preprocessor_config.json; what is missing takes that processor's defaults.
         where: the file, for messages.
+        usual: which processor it is, where the file does not say.
 
     Raises:
         UserError: a processor of another model, or a setting that cannot be honoured.
     """
-    kind = values.get("image_processor_type") or values.get("feature_extractor_type") or _SUPPORTED[0]
-    if kind not in _SUPPORTED:
-        raise UserError(f"the preprocessor {kind!r} is not one of DETR's", where=where, mend=_known(_SUPPORTED))
+    said = values.get("image_processor_type") or values.get("feature_extractor_type") or usual
+    if said not in _KINDS:
+        raise UserError(f"the preprocessor {said!r} is not one of DETR's", where=where, mend=_known(_KINDS))
+    default = _USUAL[_KINDS[said]]
     if unknown := sorted(values.keys() - _HARMLESS - _READ):
         raise UserError(f"the setting {unknown[0]!r} is unknown, so its effect is too", where=where, mend="remove it")
     filter_number = _value(values, "resample", 2)
@@ -80,13 +96,13 @@ def read_processor(values: Mapping[str, Any], where: object = CONFIG_NAME) -> Pr
     pad = values.get("pad_size") if _value(values, "do_pad", values.get("pad_and_return_pixel_mask", True)) else None
     try:
         return Preprocess(
-            **_sizes(values, where),
-            mean=_colours(_value(values, "image_mean", Preprocess.mean)),
-            std=_colours(_value(values, "image_std", Preprocess.std)),
+            **_sizes(values, where, default),
+            mean=_colours(_value(values, "image_mean", default.mean)),
+            std=_colours(_value(values, "image_std", default.std)),
             rounding="huggingface",
             resample=_FILTERS[filter_number],
             rescale=float(_value(values, "rescale_factor", 1 / 255)) if _value(values, "do_rescale", True) else 1.0,
-            normalise=bool(_value(values, "do_normalize", True)),
+            normalise=bool(_value(values, "do_normalize", default.normalise)),
             pad_hw=None if not pad else (int(pad["height"]), int(pad["width"])),
         )
     except (ValueError, TypeError, KeyError) as error:
@@ -94,10 +110,14 @@ def read_processor(values: Mapping[str, Any], where: object = CONFIG_NAME) -> Pr
         raise UserError(what, where=where, mend="take the file that belongs to the model") from error
 
 
-def write_processor(preprocess: Preprocess) -> dict[str, Any]:
+def write_processor(preprocess: Preprocess, *, kind: str = _DETR) -> dict[str, Any]:
     """The JSON of a preprocessor_config.json that prepares pictures alike.
 
     Where ``longest`` binds and the rounding is the original's, sizes may differ by a pixel or so.
+
+    Args:
+        preprocess: how pictures become input.
+        kind: the image processor that goes with the model.
     """
     sizes: dict[str, Any] = {"shortest_edge": preprocess.shortest, "longest_edge": preprocess.longest}
     if preprocess.size_hw is not None and preprocess.resize == "exact":
@@ -106,7 +126,7 @@ def write_processor(preprocess: Preprocess) -> dict[str, Any]:
         sizes = {"max_height": preprocess.size_hw[0], "max_width": preprocess.size_hw[1]}
     pad = None if preprocess.pad_hw is None else {"height": preprocess.pad_hw[0], "width": preprocess.pad_hw[1]}
     return {
-        "image_processor_type": _SUPPORTED[0],
+        "image_processor_type": kind,
         "format": "coco_detection",
         "do_resize": preprocess.resize != "none",
         "size": sizes,
@@ -120,13 +140,13 @@ def write_processor(preprocess: Preprocess) -> dict[str, Any]:
     } | ({} if pad is None else {"pad_size": pad})
 
 
-def _sizes(values: Mapping[str, Any], where: object) -> dict[str, Any]:
+def _sizes(values: Mapping[str, Any], where: object, default: Preprocess) -> dict[str, Any]:
     """The fields of a `Preprocess` that say how large pictures become."""
     if not _value(values, "do_resize", True):
         return {"resize": "none"}
     size = values.get("size")
     if size is None:
-        return {}
+        return {"resize": default.resize, "size_hw": default.size_hw}
     if isinstance(size, int):
         longest = values.get("max_size", Preprocess.longest)
         size = {"shortest_edge": size, "longest_edge": longest}

@@ -57,6 +57,16 @@ def test_each_layer_starts_where_the_one_before_ended() -> None:
     torch.testing.assert_close(boxes[1], refined(heads[1](states[1]), boxes[0]))
 
 
+def test_the_first_layers_may_run_alone() -> None:
+    heads = [nn.Linear(16, 4) for _ in range(3)]
+    decoder = RefiningDecoder([_layer() for _ in range(3)], box_heads=heads, position=nn.Linear(4, 16))
+    states, tokens, start = torch.randn(2, 3, 16), torch.randn(2, 26, 16), torch.rand(2, 3, 4)
+    everything = decoder(states, start, tokens, GRIDS)
+    two = decoder(states, start, tokens, GRIDS, num_layers=2)
+    assert torch.equal(two.boxes_cxcywh, everything.boxes_cxcywh[:2])
+    assert torch.equal(two.states, everything.states[:2])
+
+
 def test_one_box_head_may_serve_all_layers() -> None:
     layers = [_layer() for _ in range(3)]
     one = nn.Linear(16, 4)

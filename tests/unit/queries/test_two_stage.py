@@ -102,6 +102,31 @@ def test_groups_do_not_see_each_other_and_the_others_see_no_group() -> None:
     assert bool(sees[6:, 6:].all())
 
 
+def test_ranking_each_class_may_pick_a_token_twice() -> None:
+    class_head = nn.Linear(4, 2)
+    with torch.no_grad():
+        class_head.weight[1].copy_(class_head.weight[0])
+        class_head.bias.zero_()
+    source = TopKSource(dim=4, num_queries=6, class_head=class_head, box_head=nn.Linear(4, 4), rank_by="each")
+    picked = source(torch.randn(1, 30, 4), GRIDS)
+    # Both classes of a token score alike.
+    assert len(picked.tokens[0].unique()) == 3
+    assert picked.tokens.max() < 30
+    assert picked.logits.shape == (1, 6, 2)
+
+
+def test_the_row_that_fills_up_has_no_gradient() -> None:
+    denoising = ContrastiveDenoising(num_classes=3, dim=4, num_queries=2)
+    made = denoising(_targets(), 5, CPU)
+    assert made is not None
+    denoising.labels(made.labels).sum().backward()
+    assert (made.labels[1] == 3).all()
+    assert denoising.labels.weight.grad is not None
+    assert not denoising.labels.weight[3].any()
+    assert not denoising.labels.weight.grad[3].any()
+    assert denoising.labels.weight.grad[:3].any()
+
+
 def test_queries_that_fill_up_may_start_from_nothing() -> None:
     source = ContrastiveDenoising(num_classes=3, dim=8, num_queries=4, rows=5, blank=True)
     assert source.labels.weight.shape == (6, 8)

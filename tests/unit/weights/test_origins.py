@@ -15,6 +15,7 @@ from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.types import ImageBatch
 from sleuth.weights.checkpoint import LoadedModel, detector_card
+from sleuth.weights.origins import original
 from sleuth.weights.origins.coco_names import coco_is_thing, coco_names, named_as_coco_panoptic
 from sleuth.weights.origins.huggingface import check_config, open_folder
 from sleuth.weights.origins.huggingface_export import write_folder
@@ -181,6 +182,8 @@ def test_half_precision_is_read(folder: Path) -> None:
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "another family": ({"model_type": "yolos"}, "the model_type 'yolos' cannot be loaded.*supported: detr"),
+    "no family": ({"model_type": None}, "no model_type cannot be loaded.*supported: detr"),
+    "no heads": ({"architectures": ["DetrModel"]}, "'DetrModel' cannot be loaded.*DetrForSegmentation"),
     "other sizes": ({"num_queries": 6}, r"'queries.weight' has shape \[5, 16\], but the model wants \[6, 16\]"),
     "absurd sizes": ({"encoder_ffn_dim": 10**15}, "the model wants"),
     "more layers": ({"decoder_layers": 3}, "no weights for 'decoder.layers.2"),
@@ -344,7 +347,8 @@ def test_checkpoints_at_fault(tmp_path: Path) -> None:
     state = torch.load(tmp_path / "ours.pth", weights_only=True)["model"]
     file = tmp_path / "faulty.pth"
     faults: list[tuple[dict[str, Any], str]] = [
-        ({"model": {"weight": torch.zeros(1)}}, "holds no 'query_embed.weight', so it is no DETR of the original"),
+        ({"model": {"weight": torch.zeros(1)}}, "of no known project. known: facebookresearch/detr"),
+        ({"model": {"class_embed.bias": torch.zeros(3)}}, "holds no 'query_embed.weight', so it is no DETR"),
         ({"model": {**state, "extra": torch.zeros(1)}}, "'extra' is unknown"),
         (
             {"model": {key: value for key, value in state.items() if "bbox_embed" not in key}},
@@ -359,3 +363,30 @@ def test_checkpoints_at_fault(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as caught:
             open_original(file)
         assert str(file) in caught.value.line()
+
+
+def test_a_checkpoint_of_two_projects_is_not_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_original(tmp_path / "ours.pth", model(replace(PUBLISHED_WIDTH, num_heads=8)))
+    twin = replace(original.ORIGINALS[0], project="somebody/detr")
+    monkeypatch.setattr(original, "ORIGINALS", (*original.ORIGINALS, twin))
+    with pytest.raises(UserError, match="more than one project: facebookresearch/detr, somebody/detr"):
+        open_original(tmp_path / "ours.pth")
+
+
+def test_a_running_average_goes_before_the_weights(tmp_path: Path) -> None:
+    before = model(replace(PUBLISHED_WIDTH, num_heads=8))
+    write_original(tmp_path / "ours.pth", before)
+    state = torch.load(tmp_path / "ours.pth", weights_only=True)["model"]
+    last = {key: torch.zeros_like(value) for key, value in state.items()}
+    torch.save({"model": last, "ema": {"module": state, "updates": 3}}, tmp_path / "averaged.pth")
+    assert same_answers(open_original(tmp_path / "averaged.pth"), before)
+
+
+def test_a_family_without_a_form_elsewhere(tmp_path: Path) -> None:
+    loaded = model()
+    stranger = replace(loaded, card=replace(loaded.card, architecture="stranger"))
+    with pytest.raises(UserError, match=r"a stranger cannot be written in Hugging Face's form. .*what can be: detr"):
+        write_folder(tmp_path, stranger)
+    with pytest.raises(UserError, match=r"a stranger cannot be written in the form of an original"):
+        write_original(tmp_path / "model.pth", stranger)
+    assert not list(tmp_path.iterdir())

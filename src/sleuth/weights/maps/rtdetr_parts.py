@@ -21,13 +21,15 @@ def both_rules(source: str, target: str) -> list[Rule]:
     return [Rule(f"{source}.{leaf}", f"{target}.{leaf}") for leaf in _BOTH]
 
 
+def self_attention_rules(source: str, target: str) -> list[Rule]:
+    """PyTorch's multi-head attention, which stacks its projections."""
+    rules = [Rule(f"{source}.in_proj_{leaf}", f"{target}.{{qkv}}.{leaf}", op="split_qkv") for leaf in _BOTH]
+    return rules + both_rules(f"{source}.out_proj", f"{target}.out_proj")
+
+
 def encoder_layer_rules(source: str, target: str) -> list[Rule]:
     """One post-norm transformer encoder layer with stacked projections."""
-    rules = [
-        Rule(f"{source}.self_attn.in_proj_{leaf}", f"{target}.self_attention.{{qkv}}.{leaf}", op="split_qkv")
-        for leaf in _BOTH
-    ]
-    rules += both_rules(f"{source}.self_attn.out_proj", f"{target}.self_attention.out_proj")
+    rules = self_attention_rules(f"{source}.self_attn", f"{target}.self_attention")
     rules += both_rules(f"{source}.linear{{n}}", f"{target}.feedforward.linear{{n}}")
     return rules + both_rules(f"{source}.norm{{n}}", f"{target}.norm{{n}}")
 

@@ -9,18 +9,21 @@ import torch
 from torch import Tensor
 
 from sleuth.errors import UserError
-from sleuth.models.detr import build_detr
+from sleuth.models.families import build_detector, has_masks
 from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, read_tensors
 from sleuth.weights.hub import CONFIG, WEIGHTS, shards_of
-from sleuth.weights.maps.detr_huggingface import detr_huggingface
 from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic
+from sleuth.weights.origins.detr_huggingface import DETR
 from sleuth.weights.origins.fields import Fields
-from sleuth.weights.origins.huggingface_config import SEGMENTATION, check_model_type, read_config, read_loss
+from sleuth.weights.origins.reading import FolderWeights, Reader
 from sleuth.weights.pickles import read_pickle
 from sleuth.weights.processors import CONFIG_NAME as PROCESSOR
 from sleuth.weights.processors import read_processor
 
-_HEAD = "class_labels_classifier.bias"
+READERS: Mapping[str, Reader] = {
+    "detr": DETR,
+}
+"""What reads a folder, by the ``model_type`` of its config.json."""
 
 
 def open_folder(folder: Path) -> LoadedModel:
@@ -32,7 +35,7 @@ def open_folder(folder: Path) -> LoadedModel:
 
     Args:
         folder: with config.json, with model.safetensors or pytorch_model.bin, whole or in shards, and perhaps with
-            preprocessor_config.json; without that, Hugging Face's preprocessing of DETR holds.
+            preprocessor_config.json; without that, Hugging Face's own preprocessing for such a model holds.
 
     Raises:
         UserError: a file is missing or broken, another architecture, a field that cannot be honoured, or weights that
@@ -41,38 +44,36 @@ def open_folder(folder: Path) -> LoadedModel:
     folder = Path(folder)
     where = folder / CONFIG
     values = _read_object(where)
-    check_model_type(values, where)
+    reader = _reader_of(values, where)
     processor = folder / PROCESSOR
-    preprocess = read_processor(_read_object(processor) if processor.is_file() else {}, processor)
-    tensors, file = _read_weights(folder)
-    masks = _has_masks(values, tensors)
-    head = tensors.get(f"detr.{_HEAD}" if masks else _HEAD)
-    if head is None or head.dim() != 1 or len(head) < 2:
-        raise UserError("the weights hold no class head", where=file, mend="take a model that was trained to detect")
-    num_classes = len(head) - 1
-    config, backbone = read_config(values, where, num_classes=num_classes, masks=masks)
-    names = _names(values, num_classes, where)
-    if masks:
+    said = _read_object(processor) if processor.is_file() else {}
+    preprocess = read_processor(said, processor, usual=reader.processor)
+    weights = _read_weights(folder)
+    reading = reader.read(values, where, weights)
+    config = reading.config
+    names = _names(values, config.num_classes, where)
+    if has_masks(config):
         names = named_as_coco_panoptic(names) or names
     extra = Fields(values, where).table("sleuth")
     card = detector_card(
         config,
         names=names,
-        category_ids=_category_ids(extra, num_classes),
+        category_ids=_category_ids(extra, config.num_classes),
         preprocess=preprocess,
-        notes={"origin": "huggingface", "loss": read_loss(values, where)},
+        notes={"origin": "huggingface", "loss": dict(reading.loss)},
         is_thing=_is_thing(extra, names),
     )
-    keys = detr_huggingface(backbone=backbone.kind, masks=masks, stages=config.backbone_stages)
     with torch.device("meta"):
         # Shapes are compared before room is made for a model that a broken configuration describes.
-        shapes = {key: tensor.shape for key, tensor in build_detr(config).state_dict().items()}
+        shapes = {key: tensor.shape for key, tensor in build_detector(config).state_dict().items()}
     try:
-        ours = keys.load(tensors, shapes)
+        ours = reading.keys.load(weights.tensors, shapes)
     except UserError as error:
-        raise UserError(error.what, where=file, mend=f"check whether {CONFIG} belongs to these weights") from error
-    model = build_detr(config)
-    fill(model, ours, file)
+        raise UserError(
+            error.what, where=weights.file, mend=f"check whether {CONFIG} belongs to these weights"
+        ) from error
+    model = build_detector(config)
+    fill(model, ours, weights.file)
     return LoadedModel(model.eval(), card)
 
 
@@ -84,8 +85,26 @@ def check_config(folder: Path) -> None:
     """
     where = Path(folder) / CONFIG
     values = _read_object(where)
-    check_model_type(values, where)
-    read_config(values, where, num_classes=1, masks=SEGMENTATION in (values.get("architectures") or ()))
+    _reader_of(values, where).read(values, where, None)
+
+
+def _reader_of(values: Mapping[str, Any], where: Path) -> Reader:
+    """What reads such a configuration.
+
+    Raises:
+        UserError: it is of no kind that is known, or without heads.
+    """
+    found = values.get("model_type")
+    supported = "; ".join(f"{kind} ({', '.join(reader.architectures)})" for kind, reader in READERS.items())
+    if not isinstance(found, str) or found not in READERS:
+        said = "no model_type" if found is None else f"the model_type {found!r}"
+        raise UserError(f"a model with {said} cannot be loaded", where=where, mend=f"supported: {supported}")
+    reader = READERS[found]
+    for name in values.get("architectures") or ():
+        if name not in reader.architectures:
+            what = f"the architecture {name!r} cannot be loaded"
+            raise UserError(what, where=where, mend=f"supported: {found} ({', '.join(reader.architectures)})")
+    return reader
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -102,12 +121,12 @@ def _read_object(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_weights(folder: Path) -> tuple[dict[str, Tensor], Path]:
-    """The state dict of a folder, and the file to name in messages."""
+def _read_weights(folder: Path) -> FolderWeights:
+    """The state dict of a folder."""
     for name in WEIGHTS:
         path, index = folder / name, folder / f"{name}.index.json"
         if path.is_file():
-            return _read(path), path
+            return FolderWeights(_read(path), path)
         if index.is_file():
             tensors: dict[str, Tensor] = {}
             for shard in shards_of(index):
@@ -115,18 +134,12 @@ def _read_weights(folder: Path) -> tuple[dict[str, Tensor], Path]:
                 if twice := sorted(found.keys() & tensors.keys()):
                     raise UserError(f"{twice[0]!r} is in two shards", where=index, mend="copy or download them again")
                 tensors |= found
-            return tensors, index
+            return FolderWeights(tensors, index)
     raise UserError(f"this folder holds neither {' nor '.join(WEIGHTS)}", where=folder, mend="name a model's folder")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     return read_pickle(path).tensors if path.suffix == ".bin" else read_tensors(path)[0]
-
-
-def _has_masks(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
-    """As the configuration declares; one that declares nothing is taken by what the weights are for."""
-    architectures = values.get("architectures")
-    return SEGMENTATION in architectures if architectures else any(key.startswith("mask_head.") for key in tensors)
 
 
 def _names(values: Mapping[str, Any], num_classes: int, where: Path) -> tuple[str, ...]:

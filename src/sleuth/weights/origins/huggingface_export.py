@@ -1,153 +1,46 @@
-"""Models written in Hugging Face's form, for its `from_pretrained`; what its DETR cannot express is refused."""
+"""Models written in Hugging Face's form, for its `from_pretrained`; what its models cannot express is refused."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from sleuth.errors import UserError
 from sleuth.files import atomic_write
-from sleuth.models.detr import DetrConfig
 from sleuth.weights.checkpoint import LoadedModel, save_tensors
 from sleuth.weights.hub import CONFIG, WEIGHTS
-from sleuth.weights.maps.detr_huggingface import Backbone, detr_huggingface
-from sleuth.weights.origins.huggingface_config import DETECTION, LOSS_FIELDS, MODEL_TYPE, RESNETS, SEGMENTATION
+from sleuth.weights.origins.detr_huggingface_export import express_detr
+from sleuth.weights.origins.writing import Writer
 from sleuth.weights.processors import CONFIG_NAME as PROCESSOR
 from sleuth.weights.processors import write_processor
 
-_COUNTER = "num_batches_tracked"
+WRITERS: Mapping[str, Writer] = {
+    "detr": express_detr,
+}
+"""What expresses a model in that library's terms, by its family."""
 
 
 def write_folder(folder: Path, loaded: LoadedModel) -> None:
     """Write a model as Hugging Face's library loads it: config.json, preprocessor_config.json, model.safetensors.
-
-    Batch norm that was trained is written frozen: there it always is, and the answers are the same.
 
     Args:
         folder: where the three files go.
         loaded: the model.
 
     Raises:
-        UserError: Hugging Face's DETR cannot express the model, or the folder cannot be written to.
+        UserError: Hugging Face's library cannot express the model, or the folder cannot be written to.
     """
-    folder = Path(folder)
-    config = detr_config(loaded)
-    backbone = _backbone_kind(config)
-    values = config_json(loaded)
-    processor = write_processor(loaded.preprocess)
-    if config.masks:
-        processor["format"] = "coco_panoptic"
-    keys = detr_huggingface(backbone=backbone, masks=config.masks, stages=config.backbone_stages)
-    save_tensors(folder / WEIGHTS[0], keys.export(frozen_state(loaded)), {"format": "pt"})
+    folder, family = Path(folder), loaded.card.architecture
+    if family not in WRITERS:
+        what = f"a {family} cannot be written in Hugging Face's form"
+        raise UserError(what, mend=f"use it with Sleuth; what can be: {', '.join(WRITERS)}")
+    written = WRITERS[family](loaded)
+    processor = write_processor(loaded.preprocess, kind=written.processor) | {"format": written.processor_format}
+    save_tensors(folder / WEIGHTS[0], written.tensors, {"format": "pt"})
     _write_json(folder / PROCESSOR, processor)
-    _write_json(folder / CONFIG, values)
+    _write_json(folder / CONFIG, written.values)
 
 
-def frozen_state(loaded: LoadedModel) -> dict[str, Tensor]:
-    """The weights as those of a model with frozen batch norm: without the counters that only training reads."""
-    state = loaded.model.state_dict()
-    return {key: value.detach().cpu().contiguous() for key, value in state.items() if not key.endswith(_COUNTER)}
-
-
-def detr_config(loaded: LoadedModel) -> DetrConfig:
-    """The numbers of a model that is known to be a DETR.
-
-    Raises:
-        TypeError: it is none.
-    """
-    config = loaded.config
-    if not isinstance(config, DetrConfig):
-        raise TypeError(f"{type(config).__name__} is no DetrConfig")
-    return config
-
-
-def config_json(loaded: LoadedModel) -> dict[str, Any]:
-    """The config.json of a model.
-
-    Raises:
-        UserError: Hugging Face's DETR cannot express the model.
-    """
-    config, card = detr_config(loaded), loaded.card
-    _check_expressible(config)
-    loss = card.notes.get("loss")
-    loss = loss if isinstance(loss, dict) else {}
-    values: dict[str, Any] = {
-        "architectures": [SEGMENTATION if config.masks else DETECTION],
-        "model_type": MODEL_TYPE,
-        "num_channels": 3,
-        "num_queries": config.num_queries,
-        "d_model": config.dim,
-        "encoder_layers": config.encoder_layers,
-        "encoder_attention_heads": config.num_heads,
-        "encoder_ffn_dim": config.feedforward_dim,
-        "decoder_layers": config.decoder_layers,
-        "decoder_attention_heads": config.decoder_num_heads or config.num_heads,
-        "decoder_ffn_dim": config.decoder_feedforward_dim or config.feedforward_dim,
-        "dropout": config.dropout,
-        "attention_dropout": config.dropout if config.attention_dropout is None else config.attention_dropout,
-        "activation_dropout": config.dropout if config.activation_dropout is None else config.activation_dropout,
-        "activation_function": config.activation,
-        "position_embedding_type": config.positions,
-        "auxiliary_loss": config.norm_between_layers,
-        "dilation": config.dilation,
-        "id2label": {str(label): name for label, name in enumerate(card.names)},
-        "label2id": {name: label for label, name in enumerate(card.names)},
-        "sleuth": {"category_ids": list(card.category_ids), "is_thing": list(card.is_thing)},
-    }
-    for theirs, (ours, default) in LOSS_FIELDS.items():
-        value = loss.get(ours, default)
-        # Their costs and coefficients are typed as whole numbers.
-        values[theirs] = int(value) if float(value).is_integer() and theirs != "eos_coefficient" else value
-    return values | _backbone_json(config)
-
-
-def _backbone_kind(config: DetrConfig) -> Backbone:
-    """Timm's ResNet where it has one of that name and width; Hugging Face's own takes any width, but never dilates."""
-    return "timm" if config.backbone_width == 64 and config.backbone != "resnet10" else "resnet"
-
-
-def _backbone_json(config: DetrConfig) -> dict[str, Any]:
-    stages = config.backbone_stages
-    if _backbone_kind(config) == "resnet":
-        layer_type, depths = RESNETS[config.backbone]
-        expansion = 4 if layer_type == "bottleneck" else 1
-        inner: dict[str, Any] = {
-            "model_type": "resnet",
-            "embedding_size": 64,
-            "hidden_sizes": [config.backbone_width * expansion * 2**stage for stage in range(stages)],
-            "depths": list(depths[:stages]),
-            "layer_type": layer_type,
-            "out_features": [f"stage{stage}" for stage in range(1, stages + 1)],
-        }
-        return {"backbone_config": inner, "use_timm_backbone": False}
-    if stages == 4:  # as the hub's files say it: every version understands this
-        return {"backbone": config.backbone, "use_timm_backbone": True, "use_pretrained_backbone": False}
-    inner = {
-        "model_type": "timm_backbone",
-        "backbone": config.backbone,
-        "features_only": True,
-        "use_pretrained_backbone": False,
-        "out_indices": list(range(1, stages + 1)),
-    }
-    return {"backbone_config": inner | ({"output_stride": 16} if config.dilation else {}), "use_timm_backbone": False}
-
-
-def _check_expressible(config: DetrConfig) -> None:
-    def refuse(what: str) -> UserError:
-        return UserError(f"Hugging Face's DETR cannot express this model: {what}", mend="use it with Sleuth")
-
-    if config.pre_norm:
-        raise refuse("it normalises before attention (pre_norm)")
-    if config.dilation and _backbone_kind(config) == "resnet":
-        what = f"a dilated {config.backbone} of width {config.backbone_width}; there, only timm's ResNets of width 64"
-        raise refuse(f"{what} can be dilated")
-    if config.masks:
-        widths = (config.dim + config.num_heads, *(config.dim // part for part in (2, 4, 8, 16)))
-        if any(width % 8 and (width > 8 or width == widths[0]) for width in widths):
-            raise refuse(f"its mask head has widths {widths}, which there fall into groups of eight")
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

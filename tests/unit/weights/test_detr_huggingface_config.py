@@ -7,7 +7,7 @@ import pytest
 
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig
-from sleuth.weights.origins.huggingface_config import read_config, read_loss
+from sleuth.weights.origins.detr_huggingface_config import read_config, read_loss
 
 BASE: dict[str, Any] = {"model_type": "detr"}
 PLAIN = DetrConfig(
@@ -172,19 +172,6 @@ def test_masks_want_all_stages() -> None:
     assert read({}, masks=True).masks
     with pytest.raises(UserError, match="feature maps of all four stages"):
         read(own(out_features=["stage4"]), masks=True)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"model_type": "yolos"}, "the model_type 'yolos' cannot be loaded.*supported: detr"),
-        ({"model_type": None}, "no model_type cannot be loaded.*supported: detr"),
-        ({"architectures": ["DetrModel"]}, "the architecture 'DetrModel' cannot be loaded.*DetrForSegmentation"),
-    ],
-)
-def test_another_architecture_is_named_and_the_supported_ones_listed(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        read(values)
 
 
 def test_weights_of_losses_are_kept_for_fine_tuning() -> None:

@@ -75,7 +75,7 @@ _MODEL = frozenset(
     }
 )
 # What a configuration of that library may hold and DETR does not read.
-_BOOKKEEPING = frozenset(
+BOOKKEEPING = frozenset(
     {
         # about the file, the labels the other way round, and how tensors are stored or kernels chosen
         *(
@@ -141,22 +141,6 @@ class BackboneNumbers:
     stages: tuple[int, ...]
 
 
-def check_model_type(values: Mapping[str, Any], where: object) -> None:
-    """Refuse a model of another family.
-
-    Raises:
-        UserError: it is no DETR, or a DETR without heads.
-    """
-    found = values.get("model_type")
-    supported = f"supported: {MODEL_TYPE} ({DETECTION}, {SEGMENTATION})"
-    if found != MODEL_TYPE:
-        said = "no model_type" if found is None else f"the model_type {found!r}"
-        raise UserError(f"a model with {said} cannot be loaded", where=where, mend=supported)
-    for name in values.get("architectures") or ():
-        if name not in (DETECTION, SEGMENTATION):
-            raise UserError(f"the architecture {name!r} cannot be loaded", where=where, mend=supported)
-
-
 def read_config(
     values: Mapping[str, Any], where: object, *, num_classes: int, masks: bool
 ) -> tuple[DetrConfig, BackboneNumbers]:
@@ -171,9 +155,8 @@ def read_config(
     Raises:
         UserError: a field that cannot be honoured, with its name.
     """
-    check_model_type(values, where)
     fields = Fields(values, where)
-    fields.known(_MODEL, _BOOKKEEPING)
+    fields.known(_MODEL, BOOKKEEPING)
     for name, alias in (("d_model", "hidden_size"), ("encoder_layers", "num_hidden_layers")):
         _same(fields, name, alias)
     _same(fields, "encoder_attention_heads", "num_attention_heads")
@@ -264,7 +247,7 @@ def _backbone(fields: Fields) -> BackboneNumbers:
 
 
 def _timm(fields: Fields, name: str, default_stages: list[int], *, dilation_said: bool) -> BackboneNumbers:
-    fields.known(_TIMM_FIELDS, _BOOKKEEPING)
+    fields.known(_TIMM_FIELDS, BOOKKEEPING)
     for channels in ("num_channels", "in_chans"):
         fields.expect(channels, 3)
     fields.expect("features_only", True)
@@ -284,7 +267,7 @@ def _timm(fields: Fields, name: str, default_stages: list[int], *, dilation_said
 
 
 def _resnet(fields: Fields) -> BackboneNumbers:
-    fields.known(_RESNET_FIELDS, _BOOKKEEPING)
+    fields.known(_RESNET_FIELDS, BOOKKEEPING)
     fields.expect("num_channels", 3)
     fields.expect("hidden_act", "relu")
     for name in ("downsample_in_first_stage", "downsample_in_bottleneck"):
