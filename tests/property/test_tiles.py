@@ -4,12 +4,17 @@ import hypothesis.strategies as st
 import torch
 from hypothesis import assume, given
 
+from sleuth.data.samples import Sample
+from sleuth.data.tiled import cut_out
 from sleuth.geometry.boxes import pairwise_iou
 from sleuth.geometry.tiles import Tile, Tiling, merge_views
 
 SIDE = st.integers(1, 400)
 TILE = st.integers(32, 200)
 OVERLAP = st.floats(0, 0.89)
+PLACES = st.lists(
+    st.tuples(st.floats(0, 280), st.floats(0, 380), st.floats(4, 20), st.floats(4, 20)), min_size=1, max_size=12
+)
 
 
 @given(SIDE, SIDE, TILE, TILE, OVERLAP)
@@ -37,6 +42,30 @@ def test_an_object_no_larger_than_the_overlap_is_whole_in_a_tile(data, height, w
     )
 
 
+@given(PLACES, st.sampled_from([(96, 96), (128, 160), (64, 200)]), st.floats(0.05, 1.0))
+def test_every_small_object_is_learned_whole(places, size_hw, least_visible):
+    """What no tile cuts comes with its whole box, at its place; no box leaves its tile."""
+    boxes = torch.tensor([[left, top, left + width, top + height] for top, left, height, width in places])
+    sample = Sample(
+        image=torch.zeros(3, 300, 400, dtype=torch.uint8),
+        boxes_xyxy_px=boxes,
+        labels=torch.arange(len(boxes)),
+        name="",
+        image_id=0,
+        size_hw=(300, 400),
+    )
+    whole = set()
+    for tile in Tiling(size_hw, 0.35).tiles((300, 400)):
+        cut = cut_out(sample, tile, least_visible=least_visible)
+        assert bool((cut.boxes_xyxy_px >= 0).all())
+        assert bool((cut.boxes_xyxy_px <= torch.tensor([tile.size_hw[1], tile.size_hw[0]] * 2)).all())
+        back = cut.boxes_xyxy_px + tile.origin
+        whole |= {
+            label for label, box in zip(cut.labels.tolist(), back, strict=True) if torch.allclose(box, boxes[label])
+        }
+    assert whole == set(range(len(boxes)))
+
+
 def seen(boxes: torch.Tensor, tiles: list[Tile], picture_hw: tuple[int, int]):
     """What a perfect detector says about every view: the visible part of each object."""
     columns = []
@@ -45,11 +74,6 @@ def seen(boxes: torch.Tensor, tiles: list[Tile], picture_hw: tuple[int, int]):
         visible = tile.clip(boxes[rows])
         columns.append((visible, 1 - 0.01 * rows, torch.full_like(rows, view), tile.cuts(visible, picture_hw)))
     return [torch.cat(parts) for parts in zip(*columns, strict=True)]
-
-
-PLACES = st.lists(
-    st.tuples(st.floats(0, 280), st.floats(0, 380), st.floats(4, 20), st.floats(4, 20)), min_size=1, max_size=12
-)
 
 
 @given(PLACES, st.sampled_from([(96, 96), (128, 160), (300, 100)]))
