@@ -1,6 +1,7 @@
 """`--tile`: small objects in a large picture, with the bundled model."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import sleuth
 from sleuth.data.scenes import SceneSource
 from sleuth.data.scenes.classes import NAMES
 from sleuth.geometry.boxes import pairwise_iou
+from sleuth.training.recipe import load_recipe
 
 ROWS, COLUMNS, SIDE = 3, 4, 128
 
@@ -83,3 +85,30 @@ def test_evaluation_on_tiles(large, cli, tmp_path: Path):
     assert tiled.json["objects"] == len(boxes) == plain["objects"]
     assert tiled.json["scores"]["AP50"] > plain["scores"]["AP50"] + 0.2
     assert (tmp_path / "pictures.png").is_file()
+
+
+def test_training_on_tiles(coco_data: Path, cli, tiny_training, tmp_path: Path):
+    """Pictures of 48 x 64 in tiles of 32: they are counted, trained on, measured and drawn in tiles."""
+    out = tmp_path / "run"
+    words = ["--data", coco_data, "--steps", "2", "--tile", "32", "--tile-overlap", "0.25", "--out", out]
+    said = cli("train", *words, *tiny_training, "--set", "run.evaluate_every=2")
+    assert said.code == 0, said.err
+    assert re.search(r"\d+ tiles of them as well, \d+ without an object", said.err)
+    assert "APs" in said.err
+    assert f"sleuth predict PICTURE --model {out}/best.safetensors --tile 32x32 --tile-overlap 0.25" in said.err
+    settings = load_recipe(out / "recipe.toml").data
+    assert (settings.tile, settings.tile_overlap) == ((32, 32), 0.25)
+    assert list((out / "samples").glob("*.png"))
+    resumed = cli("train", "--resume", "--out", out, "--steps", "2")
+    assert resumed.code == 0, resumed.err
+
+
+def test_training_on_tiles_with_masks(cli, tiny_training, tmp_path: Path):
+    """Masks are cut with their boxes, and stuff with its edges."""
+    data = tmp_path / "set"
+    assert cli("data", "scenes", "--out", data, "--count", "3", "--annotations", "panoptic").code == 0
+    words = ["--data", data, "--annotations", "panoptic", "--steps", "1", "--tile", "64", "--out", tmp_path / "run"]
+    said = cli("train", *words, *tiny_training, "--set", "model.backbone_stages=4")
+    assert said.code == 0, said.err
+    assert "tiles of them as well" in said.err
+    assert "--tile" not in said.err, "prediction with masks is of whole pictures"

@@ -112,6 +112,8 @@ def train(
     annotations: Annotated[
         str | None, typer.Option(help="What to learn of the data: boxes; instances or panoptic, with masks.")
     ] = None,
+    tile: TileSize = None,
+    tile_overlap: TileOverlap = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes that train together.")] = None,
@@ -144,6 +146,8 @@ def train(
         format=format,
         images=images,
         annotations=annotations,
+        tile=tile,
+        tile_overlap=tile_overlap,
         seed=seed,
         device=device,
         devices=devices,

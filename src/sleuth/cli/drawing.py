@@ -10,21 +10,33 @@ from torch import nn
 
 from sleuth.data.samples import Sample
 from sleuth.files import atomic_write
+from sleuth.geometry.tiles import Tiling
 from sleuth.render.boxes import caption
 from sleuth.render.palette import PAPER
 from sleuth.render.sheet import Cell, contact_sheet
 from sleuth.runtime.detections import Detections
 from sleuth.tasks.detection import Preprocess, RawDetections, decode_detections, preprocess_images
+from sleuth.tasks.tiled import detect_on_tiles
 
 _TOLD = 8
 
 
 @torch.no_grad()
-def find(model: nn.Module, samples: list[Sample], preprocess: Preprocess, *, threshold: float) -> list[RawDetections]:
-    """What a model in evaluation mode finds in samples, one at a time."""
+def find(
+    model: nn.Module,
+    samples: list[Sample],
+    preprocess: Preprocess,
+    *,
+    threshold: float,
+    tiling: Tiling | None = None,
+) -> list[RawDetections]:
+    """What a model in evaluation mode finds in samples, one at a time; in tiles of them too, if asked to."""
     device = next(model.parameters()).device
     found = []
     for sample in samples:
+        if tiling is not None:
+            found.append(detect_on_tiles(model, sample.image, preprocess, tiling, threshold=threshold))
+            continue
         images = preprocess_images([sample.image], preprocess).to(device)
         found += decode_detections(model(images), [(sample.image.shape[1], sample.image.shape[2])], threshold=threshold)
     return found

@@ -49,8 +49,14 @@ def write_pictures(
     for index in np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist():
         sample = source.load(index)
         pixels = np.ascontiguousarray(sample.image.movedim(0, -1).numpy())
-        tiles = {} if tiling is None else {"tile": tiling.size_hw, "tile_overlap": tiling.overlap}
-        (found,) = predictor.predict([pixels], threshold, masks=masks, panoptic=panoptic, **tiles)
+        (found,) = predictor.predict(
+            [pixels],
+            threshold,
+            masks=masks,
+            panoptic=panoptic,
+            tile=None if tiling is None else tiling.size_hw,
+            tile_overlap=0.2 if tiling is None else tiling.overlap,
+        )
         enlarge = max(1, _READABLE_SIDE // max(found.size_hw))
         there = draw_sample(sample, source, enlarge=enlarge, panoptic=panoptic)
         cells += [_cell(there, f"{sample.name}: as it is"), _cell(np.asarray(found.plot(enlarge=enlarge)), "as found")]

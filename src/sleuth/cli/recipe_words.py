@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sleuth.cli.sizes import parse_tiling
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.samples import check_annotations
+from sleuth.data.source import PictureSource
+from sleuth.data.tiled import TiledSource
 from sleuth.errors import UserError
 from sleuth.models.detector import DetectorConfig, has_masks, takes_masks
 from sleuth.models.families import family_of, options
@@ -47,6 +50,8 @@ class TrainWords:
     format: str | None = None
     images: Path | None = None
     annotations: str | None = None
+    tile: str | None = None
+    tile_overlap: float | None = None
     seed: int | None = None
     device: str | None = None
     devices: int | None = None
@@ -63,12 +68,17 @@ def with_words(tables: Table, words: TrainWords) -> Table:
         UserError: words that contradict each other.
     """
     _set_model(_section(tables, "model"), words)
+    # A recipe may have tiles of its own, for which the words give another overlap.
+    overlap = words.tile_overlap if words.tile or not _section(tables, "data").get("tile") else None
+    tiling = parse_tiling(words.tile, overlap)
     for section, key, value in (
         ("data", "path", words.data),
         ("data", "format", words.format),
         ("data", "images", None if words.images is None else str(words.images)),
         ("data", "annotations", words.annotations),
         ("data", "skip_faulty", words.skip_faulty or None),
+        ("data", "tile", None if tiling is None else list(tiling.size_hw)),
+        ("data", "tile_overlap", words.tile_overlap),
         ("model", "freeze", None if words.freeze is None else _listed(words.freeze)),
         ("lora", "rank", words.lora),
         ("optimizer", "batch_size", words.batch_size),
@@ -102,7 +112,10 @@ def tables_for_data(words: TrainWords) -> Table:
         raise ValueError("no data is named")
     start = _start(words)
     small, scenes = start.config.dim < SMALL_DIM, words.data == BUILT_IN_DATA
-    scale = words.scale or (128 if scenes else start.scale or (256 if small else 800))
+    tiling = parse_tiling(words.tile, words.tile_overlap)
+    # From scratch, pixels of tiles are the model's own.
+    usual_scale = min(tiling.size_hw) if tiling is not None else 256 if small else 800
+    scale = words.scale or (128 if scenes else start.scale or usual_scale)
     batch = words.batch_size or (8 if small else 2)
     model, data, annotations = dict(start.model), {"path": words.data}, words.annotations or "boxes"
     check_annotations(annotations)
@@ -117,8 +130,12 @@ def tables_for_data(words: TrainWords) -> Table:
         augmentation: Table = {"scales": [], "crop_prob": 0.0, "flip": False}
     else:
         data |= _splits(available_splits(words.data, words.format, annotations))
-        report = check_data(open_data(words.data, words.format, data["train"], words.images, annotations=annotations))
-        pictures = max(1, report.pictures - (len(report.faulty_image_ids) if words.skip_faulty else 0))
+        pictures_there = open_data(words.data, words.format, data["train"], words.images, annotations=annotations)
+        report = check_data(pictures_there)
+        if words.skip_faulty:
+            pictures_there = pictures_there.without_faulty(report)
+        source = PictureSource(pictures_there)
+        pictures = max(1, len(source if tiling is None else TiledSource(source, tiling)))
         augmentation = {"scale": scale, "color_jitter": 0.2}
         if start.preprocess is not None and words.scale is None:
             augmentation["longest"] = start.preprocess.longest

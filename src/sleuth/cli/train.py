@@ -11,11 +11,12 @@ from sleuth.cli.recipe_words import TrainWords, tables_for_data, with_words
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
+from sleuth.geometry.tiles import Tiling
 from sleuth.training.devices import is_main_process
 from sleuth.training.recipe import Recipe, recipe_from_tables
 from sleuth.training.run_folder import next_run_folder
 from sleuth.training.sections import read_toml
-from sleuth.training.sources import BUILT_IN_DATA, check_source, open_source
+from sleuth.training.sources import BUILT_IN_DATA, check_source, open_source, training_source
 from sleuth.training.train import TrainingResult, train
 
 SAMPLE_PICTURES = 9
@@ -26,7 +27,7 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe, name = read_recipe(recipe_file, words, out, resume=resume)
     folder = out or next_run_folder(Path("runs"), name)
-    source = open_source(recipe, recipe.data.train)
+    source = training_source(recipe)
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None
     if is_main_process():
         # Training checks its own pictures; those that it is measured on are as important.
@@ -85,6 +86,7 @@ def evaluator(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module], dic
             batch_size=8,
             panoptic=panoptic,
             panoptic_rule=recipe.panoptic,
+            tiling=_tiling(recipe),
         )
         return found.numbers
 
@@ -96,11 +98,16 @@ def sampler(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module, Path, 
 
     def draw(model: nn.Module, folder: Path, step: int) -> None:
         samples = [source.load(index) for index in range(min(SAMPLE_PICTURES, len(source)))]
-        found = find(model, samples, recipe.preprocess, threshold=0.5)
+        found = find(model, samples, recipe.preprocess, threshold=0.5, tiling=_tiling(recipe))
         cells = [found_cell(sample, each, source.names) for sample, each in zip(samples, found, strict=True)]
         write_picture(folder / f"step-{step:06d}.png", cells, heading=f"step {step}: found with a score of 0.5 and up")
 
     return draw
+
+
+def _tiling(recipe: Recipe) -> Tiling | None:
+    """How pictures are seen when a model is measured: in tiles, if it learns on some and finds boxes."""
+    return recipe.data.tiling if recipe.data.annotations == "boxes" else None
 
 
 def _say_what_came_out(recipe: Recipe, result: TrainingResult) -> None:
@@ -110,7 +117,10 @@ def _say_what_came_out(recipe: Recipe, result: TrainingResult) -> None:
     best = "" if result.best_score is None else f", best {recipe.run.score} {result.best_score:.4f}"
     skipped = f", {result.skipped} steps skipped" if result.skipped else ""
     tell(f"finished at step {result.step} after {result.seconds:.0f} s{best}{skipped}: {result.folder}")
-    model = result.folder / "best.safetensors"
+    model, tiling = result.folder / "best.safetensors", _tiling(recipe)
+    size = "" if tiling is None else "x".join(map(str, tiling.size_hw))
+    tile = "" if tiling is None else f" --tile {size} --tile-overlap {tiling.overlap:g}"
     if result.best_score is not None:
-        tell(f"  sleuth evaluate --model {model} --data {recipe.data.path} --split {recipe.data.val} --layers")
-    tell(f"  sleuth predict PICTURE --model {model}")
+        more = tile or " --layers"
+        tell(f"  sleuth evaluate --model {model} --data {recipe.data.path} --split {recipe.data.val}{more}")
+    tell(f"  sleuth predict PICTURE --model {model}{tile}")

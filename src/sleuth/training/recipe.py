@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sleuth.data.scenes import SceneConfig
 from sleuth.data.transforms import Augmentation
 from sleuth.errors import UserError
+from sleuth.geometry.tiles import LEAST_SIDE, Tiling
 from sleuth.models.detector import DetectorConfig, field_names
 from sleuth.models.detr import DetrConfig
 from sleuth.models.families import FAMILIES, family_of
@@ -65,6 +66,9 @@ class DataSettings:
         skip_faulty: leave faulty pictures out rather than stop at them.
         cache: ``auto`` keeps decoded pictures in memory, as far as a quarter of what is free goes, no larger than
             training shows them; ``off`` decodes them each time.
+        tile: train on tiles of larger pictures too, and measure boxes so: their side in pixels, or height and width; 0
+            takes whole pictures only.
+        tile_overlap: share of a tile that its neighbour shows too.
     """
 
     path: str = "scenes"
@@ -77,10 +81,21 @@ class DataSettings:
     val_limit: int = 0
     skip_faulty: bool = False
     cache: Literal["auto", "off"] = "off"
+    tile: int | tuple[int, int] = 0
+    tile_overlap: float = 0.2
 
     def __post_init__(self) -> None:
         if min(self.train_limit, self.val_limit) < 0:
             raise ValueError("limits must not be negative")
+        if self.tiling is None:
+            Tiling((LEAST_SIDE, LEAST_SIDE), self.tile_overlap)
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How pictures are cut into tiles, if they are."""
+        if not self.tile:
+            return None
+        return Tiling((self.tile, self.tile) if isinstance(self.tile, int) else self.tile, self.tile_overlap)
 
 
 @dataclass(frozen=True)

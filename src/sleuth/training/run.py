@@ -43,7 +43,7 @@ from sleuth.training.processes import agree, mean_over_processes, user_errors_of
 from sleuth.training.progress import TrainingProgress
 from sleuth.training.recipe import Recipe, differences, recipe_from_tables
 from sleuth.training.run_folder import RunFolder
-from sleuth.training.sources import check_source, open_source
+from sleuth.training.sources import check_source, training_source
 from sleuth.weights.checkpoint import save_model
 
 Colour = tuple[float, float, float]
@@ -291,7 +291,7 @@ def open_run(
     """
     folder = RunFolder(out)
     # What can be seen to be wrong at once is said before other processes are started.
-    source = open_source(recipe, recipe.data.train) if source is None else source
+    source = training_source(recipe) if source is None else source
     _, notes = check_source(recipe, source) if is_main_process() else (None, [])
     fabric = start_fabric(recipe.run)
     with user_errors_of_lost_peers(fabric):

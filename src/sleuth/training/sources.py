@@ -12,6 +12,8 @@ from sleuth.data.samples import SampleSource
 from sleuth.data.scenes import SceneSource
 from sleuth.data.scenes.glyphs import SPLITS
 from sleuth.data.source import PictureSource
+from sleuth.data.tiled import TiledSource
+from sleuth.errors import UserError
 from sleuth.training.recipe import Recipe
 from sleuth.training.sections import check_keys
 
@@ -48,6 +50,20 @@ def open_source(recipe: Recipe, split: str, *, like: SampleSource | None = None)
     return PictureSource(data)
 
 
+def training_source(recipe: Recipe) -> SampleSource:
+    """The pictures to train on; with ``data.tile``, their tiles as well.
+
+    Raises:
+        UserError: as for `open_source`, or scenes are to be cut into tiles.
+    """
+    source, tiling = open_source(recipe, recipe.data.train), recipe.data.tiling
+    if tiling is None:
+        return source
+    if not isinstance(source, PictureSource):
+        raise UserError("the scenes are small, and not cut into tiles", where="data.tile", mend="leave it out")
+    return TiledSource(source, tiling)
+
+
 def open_split(recipe: Recipe, split: str) -> DetectionData:
     """The annotations of a split of pictures in files.
 
@@ -74,11 +90,14 @@ def check_source(recipe: Recipe, source: SampleSource) -> tuple[DataReport | Non
     Raises:
         UserError: an error that training cannot go on with, the first of them named.
     """
-    if not isinstance(source, PictureSource):
+    whole = source.source if isinstance(source, TiledSource) else source
+    if not isinstance(whole, PictureSource):
         return None, []
-    report = check_data(source.data)
+    report = check_data(whole.data)
     report.raise_if_fatal()
     notes = [f"{report.pictures} pictures, {report.objects} objects, {len(report.classes)} classes"]
+    if isinstance(source, TiledSource):
+        notes.append(f"{source.num_tiles} tiles of them as well, {source.num_empty} without an object")
     notes += [f"warning: {FAULT_KINDS[fault.kind].title}: {fault.line()}" for fault in report.of("warning")[:5]]
     if len(report.of("warning")) > 5:
         notes.append(f"warning: {len(report.of('warning')) - 5} more; see them with `sleuth data check`")

@@ -229,3 +229,22 @@ def test_words_that_make_no_recipe(words: dict, said: str, data: Path):
 def test_data_have_to_be_named():
     with pytest.raises(ValueError, match="no data"):
         tables_for_data(TrainWords())
+
+
+def test_tiles_of_somebodys_pictures(data: Path):
+    """A picture of 40 x 60 gives two tiles of 40 x 40, of which the first has the object: an epoch is twice as long."""
+    plain = tables_for_data(TrainWords(data=str(data)))
+    words = TrainWords(data=str(data), tile="40", tile_overlap=0.5)
+    tables = tables_for_data(words)
+    assert tables["run"]["epochs"] < plain["run"]["epochs"] * 0.6
+    assert tables["augmentation"]["scale"] == 40
+    settings = recipe_from_tables(with_words(tables, words), where="").data
+    assert (settings.tile, settings.tile_overlap) == ((40, 40), 0.5)
+    assert settings.tiling is not None
+
+
+def test_another_overlap_for_the_tiles_of_a_recipe():
+    words = TrainWords(tile_overlap=0.4)
+    assert with_words({"data": {"tile": 64}, "run": {"steps": 1}}, words)["data"] == {"tile": 64, "tile_overlap": 0.4}
+    with pytest.raises(UserError, match="of no use without --tile"):
+        with_words({"run": {"steps": 1}}, words)
