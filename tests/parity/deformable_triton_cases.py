@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from sleuth.nn.deformable import sampled_attention
 from sleuth.nn.deformable_triton import triton_attention
 
 assert "sleuth.nn.deformable_kernels" not in sys.modules, "Triton is imported when it is needed"
@@ -28,19 +28,6 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def by_grid_sample(value: Tensor, grids_hw, locations: Tensor, weights: Tensor, num_points) -> Tensor:
-    batch, _, heads, head_dim = value.shape
-    maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([height * width for height, width in grids_hw], dim=-1)
-    places = (2 * locations - 1).transpose(1, 2).flatten(0, 1).split(num_points, dim=2)
-    samples = [
-        F.grid_sample(level.unflatten(-1, hw), at, align_corners=False)
-        for level, hw, at in zip(maps, grids_hw, places, strict=True)
-    ]
-    shares = weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)
-    summed = (torch.cat(samples, dim=-1) * shares).sum(-1)
-    return summed.view(batch, heads * head_dim, -1).transpose(1, 2)
-
-
 def draw(grids_hw, num_points, head_dim=8, dtype=torch.float32, batch=2, queries=5, heads=3) -> tuple[Tensor, ...]:
     """Values, locations (a third of them outside the picture) and weights; the same numbers on every device."""
     tokens, points = sum(height * width for height, width in grids_hw), sum(num_points)
@@ -53,7 +40,7 @@ def draw(grids_hw, num_points, head_dim=8, dtype=torch.float32, batch=2, queries
 def assert_alike(grids_hw, num_points, leaves, tolerance: float, attend=triton_attention) -> None:
     """The answers and gradients of these inputs, computed in float64 by PyTorch."""
     doubles = tuple(x.detach().double().requires_grad_() for x in leaves)
-    expected = by_grid_sample(doubles[0], grids_hw, *doubles[1:], num_points)
+    expected = sampled_attention(doubles[0], grids_hw, *doubles[1:], num_points)
     actual = attend(leaves[0], grids_hw, *leaves[1:], num_points)
     assert actual.dtype == leaves[0].dtype
     weigh = torch.randn(expected.shape).to(actual)

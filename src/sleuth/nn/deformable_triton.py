@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _FEW_ROWS = 2**16
-_LARGEST_HEAD = 256
+LARGEST_HEAD = 256
 
 
 def triton_attention(
@@ -51,9 +51,9 @@ def _check(
         raise ValueError(f"{value.shape[1]} tokens do not fill the grids {grids_hw}")
     if len(num_points) != len(grids_hw) or locations.shape[-2] != sum(num_points):
         raise ValueError(f"{locations.shape[-2]} points are not {num_points} on {len(grids_hw)} levels")
-    if value.shape[-1] > _LARGEST_HEAD:
+    if value.shape[-1] > LARGEST_HEAD:
         raise ValueError(
-            f"triton_attention has heads of up to {_LARGEST_HEAD} numbers, and these have {value.shape[-1]}"
+            f"triton_attention has heads of up to {LARGEST_HEAD} numbers, and these have {value.shape[-1]}"
         )
     if value.shape[1:].numel() >= 2**31:
         raise ValueError("triton_attention counts the numbers of one picture in 31 bits, and these are more")

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from sleuth.nn.deformable import sampled_attention
 from sleuth.nn.deformable_bag import bagged_attention
 
 GRIDS = [
@@ -13,19 +12,6 @@ GRIDS = [
     pytest.param(((4, 6), (2, 3)), (1, 5), id="unequal points"),
     pytest.param(((1, 6), (5, 1), (1, 1)), (2, 2, 2), id="levels of one row, column and token"),
 ]
-
-
-def by_grid_sample(value: Tensor, grids_hw, locations: Tensor, weights: Tensor, num_points) -> Tensor:
-    batch, _, heads, head_dim = value.shape
-    maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([height * width for height, width in grids_hw], dim=-1)
-    places = (2 * locations - 1).transpose(1, 2).flatten(0, 1).split(num_points, dim=2)
-    samples = [
-        F.grid_sample(level.unflatten(-1, hw), at, align_corners=False)
-        for level, hw, at in zip(maps, grids_hw, places, strict=True)
-    ]
-    shares = weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)
-    summed = (torch.cat(samples, dim=-1) * shares).sum(-1)
-    return summed.view(batch, heads * head_dim, -1).transpose(1, 2)
 
 
 def draw(grids_hw, num_points, head_dim: int = 8, dtype: torch.dtype = torch.float64):
@@ -40,7 +26,7 @@ def draw(grids_hw, num_points, head_dim: int = 8, dtype: torch.dtype = torch.flo
 def assert_alike(grids_hw, num_points, value, locations, weights, tolerance: float = 1e-12) -> None:
     """The same answers and gradients."""
     leaves = (value, locations, weights)
-    expected = by_grid_sample(value, grids_hw, locations, weights, num_points)
+    expected = sampled_attention(value, grids_hw, locations, weights, num_points)
     actual = bagged_attention(value, grids_hw, locations, weights, num_points)
     weigh = torch.randn_like(expected)
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
@@ -98,7 +84,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     value, locations, weights = (x.detach().float() for x in draw(grids_hw, num_points))
     value = value.to(dtype).requires_grad_()
     answer = bagged_attention(value, grids_hw, locations, weights, num_points)
-    expected = by_grid_sample(value.detach().float(), grids_hw, locations, weights, num_points)
+    expected = sampled_attention(value.detach().float(), grids_hw, locations, weights, num_points)
     torch.testing.assert_close(answer, expected.to(dtype))
     answer.sum().backward()
     assert value.grad is not None
@@ -115,7 +101,7 @@ def test_one_gradient_alone(needed: int) -> None:
         bagged_attention(value, grids_hw, locations, weights, num_points).square().sum(), leaves[needed]
     )
     (theirs,) = torch.autograd.grad(
-        by_grid_sample(value, grids_hw, locations, weights, num_points).square().sum(), leaves[needed]
+        sampled_attention(value, grids_hw, locations, weights, num_points).square().sum(), leaves[needed]
     )
     torch.testing.assert_close(ours, theirs)
 
