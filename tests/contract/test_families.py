@@ -163,6 +163,15 @@ def test_pictures_without_objects_are_learned_from(family: Family, model: Detect
     report.total.backward()
 
 
+def test_more_objects_than_queries_are_learned_from(family: Family, model: Detector) -> None:
+    """Mosaics have them, where the data itself has not."""
+    model.train()
+    many = [Target(torch.randint(0, 4, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in (40, 1)]
+    report = DetectionLoss(CATALOG[names_of(family.name)[0]].loss)(model(images(), many), many)
+    assert report.total.isfinite()
+    report.total.backward()
+
+
 def test_a_file_gives_the_model_back(model: Detector, config: DetectorConfig, tmp_path: Path) -> None:
     path, preprocess = tmp_path / "m.safetensors", Preprocess(resize="exact", size_hw=(64, 96))
     loss = CATALOG[names_of(family_of(config).name)[0]].loss

@@ -179,6 +179,35 @@ def test_a_run_that_broke_before_its_first_checkpoint_begins_again(tiny, tmp_pat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_run_with_strong_augmentation_resumes_in_the_middle_of_an_epoch(tiny, tmp_path: Path):
+    words = ["augmentation.scales=[]", "augmentation.crop_prob=0", "augmentation.fit=[48, 64]", "data.cache=auto"]
+    words += [
+        "augmentation.mosaic=0.6",
+        "augmentation.mixup=0.3",
+        "augmentation.copy_paste=0.5",
+        "augmentation.hue=0.1",
+    ]
+    words += ["augmentation.turn=true", "augmentation.multi_scale=[0.5, 1.5]", "run.close_augmentation=0.4"]
+    words += ["schedule.kind=flat_cosine", "schedule.flat=0.3", "run.checkpoint_every=0", "data.train_limit=14"]
+    recipe = tiny("run.steps=8", *words, "run.evaluate_every=4", "optimizer.decay_norms=false")
+
+    def interrupt(model) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return {"AP": 0.1}
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(recipe, whole, evaluate=lambda model: {"AP": 0.1}, console=QUIET)
+    # Three steps make an epoch, and the last three close: it stops in the second epoch, and goes on into the end.
+    assert train(recipe, broken, evaluate=interrupt, console=QUIET).step == 5
+    train(recipe, broken, evaluate=lambda model: {"AP": 0.1}, resume=True, console=QUIET)
+    ours, theirs = load_state(whole / "state.safetensors"), load_state(broken / "state.safetensors")
+    assert ours.tensors.keys() == theirs.tensors.keys()
+    assert all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in ours.tensors)
+    losses = [[record["loss"] for record in records(out) if "loss" in record] for out in (whole, broken)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_an_interrupt_ends_after_the_step_and_the_run_goes_on_later(tiny, tmp_path: Path):
     def interrupt(model) -> dict[str, float]:
         os.kill(os.getpid(), signal.SIGINT)
