@@ -158,9 +158,13 @@ def test_every_weight_learns(family: Family, config: DetectorConfig, model: Dete
 def test_pictures_without_objects_are_learned_from(family: Family, model: Detector) -> None:
     model.train()
     none = [Target(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))] * 2
-    report = DetectionLoss(CATALOG[names_of(family.name)[0]].loss)(model(images(), none), none)
+    criterion = DetectionLoss(CATALOG[names_of(family.name)[0]].loss)
+    report = criterion(model(images(), none), none)
     assert report.total.isfinite()
     report.total.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+    # Processes add up their losses: whatever their pictures hold, these are the same ones.
+    assert list(report.parts) == list(criterion(model(images(), targets()), targets()).parts)
 
 
 def test_more_objects_than_queries_are_learned_from(family: Family, model: Detector) -> None:

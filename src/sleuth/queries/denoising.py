@@ -114,8 +114,10 @@ class ContrastiveDenoising(nn.Module):
 
     def forward(
         self, targets: Sequence[Target], num_others: int, device: torch.device, noise: Noise | None = None
-    ) -> DenoisingQueries | None:
-        """The queries, or None where no picture has an object.
+    ) -> DenoisingQueries:
+        """The queries. Where no picture has an object there is one pair that only fills up the batch.
+
+        So every step of every process has the same losses, and a gradient for the table of labels.
 
         Args:
             targets: the objects of each picture.
@@ -125,9 +127,7 @@ class ContrastiveDenoising(nn.Module):
         """
         counts = [len(target.labels) for target in targets]
         most = max(counts, default=0)
-        if not most:
-            return None
-        groups = self.groups_for(most)
+        groups, most = self.groups_for(most) if most else 1, max(1, most)
         batch, total = len(targets), 2 * groups * most
         labels = torch.full((batch, most), self.num_classes, dtype=torch.int64)
         boxes = torch.zeros(batch, most, 4)
@@ -179,4 +179,4 @@ def _near(counts: Sequence[int], most: int, groups: int, device: torch.device) -
         for group in range(groups)
         for place in range(count)
     ]
-    return Match(*torch.tensor(rows, dtype=torch.int64, device=device).unbind(1))
+    return Match(*torch.tensor(rows, dtype=torch.int64, device=device).view(-1, 3).unbind(1))

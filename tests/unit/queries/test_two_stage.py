@@ -86,9 +86,13 @@ def test_labels_are_noised_where_chance_says_so() -> None:
     assert made.labels[1].tolist() == [3, 3, 3, 3]
 
 
-def test_without_objects_there_is_nothing_to_denoise_and_groups_are_bounded() -> None:
+def test_without_objects_a_pair_fills_up_and_groups_are_bounded() -> None:
     source = ContrastiveDenoising(num_classes=3, dim=8, num_queries=100, max_groups=7)
-    assert source([_targets()[1]], 5, CPU) is None
+    made = source([_targets()[1]], 5, CPU)
+    assert (made.labels.shape, made.groups) == ((1, 2), 1)
+    assert not made.present.any()
+    assert not len(made.match.query)
+    assert made.references.isfinite().all()
     assert [source.groups_for(most) for most in (1, 20, 100, 400)] == [7, 5, 1, 1]
 
 
