@@ -27,6 +27,7 @@ from sleuth.nn.deformable import gathered_attention, sampled_attention
 from sleuth.nn.deformable_bag import bagged_attention
 from sleuth.nn.deformable_triton import triton_attention, triton_available
 
+TOO_LATE = "not measured in the time"
 Grids = tuple[tuple[int, int], ...]
 Core = Callable[[Tensor, Grids, Tensor, Tensor, tuple[int, ...]], Tensor]
 COCO: Grids = ((100, 134), (50, 67), (25, 34), (13, 17))  # of 800 x 1066
@@ -145,6 +146,20 @@ def timed(run: Callable[[], object], device: str, repeats: int) -> float:
     return statistics.median(start.elapsed_time(end) for start, end in marks)
 
 
+def replayed(run: Callable[[], object], repeats: int) -> float:
+    """Median milliseconds of a call recorded as a CUDA graph: the GPU's own time, without Python's."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return timed(graph.replay, "cuda", repeats)
+
+
 def peak_mib(run: Callable[[], object], device: str) -> float | None:
     """Of the GPU's memory above what the inputs hold."""
     if device == "cpu":
@@ -157,7 +172,9 @@ def peak_mib(run: Callable[[], object], device: str) -> float | None:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def measure(inputs: Inputs, core: Core, plain: tuple[Tensor, ...], device: str, repeats: int) -> dict[str, object]:
+def measure(
+    inputs: Inputs, core: Core, plain: tuple[Tensor, ...], device: str, repeats: int, replay: bool
+) -> dict[str, object]:
     """Agreement with plain PyTorch, times and memory of one form."""
     half = inputs.leaves[0].dtype != torch.float32
     with torch.autocast(device, torch.bfloat16, enabled=half):
@@ -169,13 +186,19 @@ def measure(inputs: Inputs, core: Core, plain: tuple[Tensor, ...], device: str, 
             with torch.no_grad():
                 inputs.answer(core)
 
-        return {
+        def step() -> None:
+            inputs.step(core)
+
+        figures: dict[str, object] = {
             "forward_ms": timed(forward, device, repeats),
-            "step_ms": timed(lambda: inputs.step(core), device, repeats),
+            "step_ms": timed(step, device, repeats),
             "forward_mib": peak_mib(forward, device),
-            "step_mib": peak_mib(lambda: inputs.step(core), device),
+            "step_mib": peak_mib(step, device),
             "difference": difference,
         }
+        if replay:
+            figures |= {"forward_graph_ms": replayed(forward, repeats), "step_graph_ms": replayed(step, repeats)}
+        return figures
 
 
 def _difference(got: Tensor, wanted: Tensor) -> float:
@@ -191,7 +214,7 @@ def rows_of(words: argparse.Namespace, reference: Core | None, begin: float) -> 
             for dtype in dtypes:
                 row = {"case": case.name, "batch": case.batch, "dtype": str(dtype).split(".")[1], "form": name}
                 if time.perf_counter() - begin > words.seconds:
-                    yield {**row, "failed": "not measured in the time"}
+                    yield {**row, "failed": TOO_LATE}
                     continue
                 yield {**row, **_measured(case, dtype, name, core, words)}
 
@@ -204,7 +227,9 @@ def _measured(case: Case, dtype: torch.dtype, name: str, core: Core, words: argp
         if name.endswith("compiled"):
             torch.compiler.reset()
             core = torch.compile(core, dynamic=False)
-        return measure(inputs, core, plain, words.device, words.repeats)
+        # Gathers make tensors on the way, which cannot be recorded.
+        replay = words.device == "cuda" and name in ("grid sampling", "Triton kernels", "reference operator")
+        return measure(inputs, core, plain, words.device, words.repeats, replay)
     except Exception as reason:  # one form that fails must not take the others' figures along
         return {"failed": f"{type(reason).__name__}: {str(reason).strip()[:200]}"}
     finally:
@@ -213,28 +238,34 @@ def _measured(case: Case, dtype: torch.dtype, name: str, core: Core, words: argp
 
 
 def as_markdown(results: dict[str, Any]) -> str:
-    """The table: ratios are to grid sampling, above 1 where the form is faster or smaller."""
+    """The table: ratios are to grid sampling, above 1 where the form is faster."""
     plain = {(row["case"], row["dtype"]): row for row in results["rows"] if row["form"] == "grid sampling"}
     lines = []
     for key, base in plain.items():
         for row in (row for row in results["rows"] if (row["case"], row["dtype"]) == key):
+            if row.get("failed") == TOO_LATE:
+                continue
             start = [f"{row['case']}, batch {row['batch']}", row["dtype"], row["form"]]
             if "failed" in row:
                 lines.append([*start, row["failed"].splitlines()[0][:60], "", "", "", ""])
                 continue
             memory = "" if row["step_mib"] is None else f"{row['step_mib']:.0f} MiB"
-            times = [f"{row['forward_ms']:.3f} ms", f"{row['step_ms']:.3f} ms"]
-            ratios = [_ratio(base, row, part) for part in ("forward_ms", "step_ms")]
-            lines.append([*start, times[0], ratios[0], times[1], ratios[1], memory])
-    header = ["size", "values", "form", "forward", "times faster", "forward and backward", "times faster", "peak"]
+            figures = (_figure(base, row, part) for part in ("forward", "step", "forward_graph", "step_graph"))
+            lines.append([*start, *figures, memory])
+    header = ["size", "values", "form", "forward", "forward and backward"]
+    header += ["forward, replayed", "both, replayed", "peak"]
     foot = f"Medians of {results['repeats']} calls. {sentence(results['machine'])}"
     if results["device"] == "cuda":
         foot += f" Triton {results['triton']}. Reference operator: {results['reference']}."
-    return f"{table(header, lines)}\n\n{foot}"
+        return f"{table(header, lines)}\n\n{foot}"
+    return f"{table(header[:5], [line[:5] for line in lines])}\n\n{foot}"
 
 
-def _ratio(base: dict[str, Any], row: dict[str, Any], part: str) -> str:
-    return f"{base[part] / row[part]:.2f}" if part in base else ""
+def _figure(base: dict[str, Any], row: dict[str, Any], part: str) -> str:
+    """Milliseconds, and how many times faster than grid sampling."""
+    if (spent := row.get(f"{part}_ms")) is None:
+        return ""
+    return f"{spent:.3f} ms" + (f" ({base[f'{part}_ms'] / spent:.1f}x)" if f"{part}_ms" in base else "")
 
 
 def chosen_blocks() -> dict[str, str]:
@@ -242,7 +273,7 @@ def chosen_blocks() -> dict[str, str]:
     from sleuth.nn import deformable_kernels as kernels
 
     tuned = {"forward": kernels.forward_kernel, "backward": kernels.backward_kernel}
-    return {f"{name} {key}": str(block) for name, kernel in tuned.items() for key, block in kernel.cache.items()}
+    return {f"{name} {kind}": str(block) for name, kernel in tuned.items() for kind, block in kernel.chosen.items()}
 
 
 def parse_words() -> argparse.Namespace:

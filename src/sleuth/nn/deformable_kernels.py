@@ -9,6 +9,7 @@ Kernels know points, not levels: `grids` holds height, width and first token of 
 
 # ruff: noqa: N803, N806 (capitals are what a kernel is compiled for, as is the custom)
 
+from collections.abc import Hashable
 from typing import Any, no_type_check
 
 import triton
@@ -18,20 +19,44 @@ import triton.language as tl
 # barriers where the backward kernel stores what it summed.
 BLOCKS = ((128, 1), (256, 1), (512, 4))
 INTERPRETED_BLOCK = 512
+SINGLE, DOUBLE = tl.float32, tl.float64
 # Not compiled afresh for sizes that are a multiple of 16.
 _AS_THEY_COME = ["num_rows", "picture_rows", "num_tokens", "points", "few_rows"]
 _UNROLL = tl.constexpr(2)
 
 
-def _tuned(kernel: Any, reset_to_zero: list[str]) -> Any:
-    """The kernel that times its blocks at its first launch; under Triton's interpreter there is nothing to time."""
-    if not isinstance(kernel, triton.JITFunction):
-        return kernel
-    return triton.autotune(
-        configs=[triton.Config({"BLOCK": size}, num_warps=warps, num_stages=1) for size, warps in BLOCKS],
-        key=["HEAD_DIM", "few_rows"],
-        reset_to_zero=reset_to_zero,
-    )(kernel)
+class Tuned:
+    """A kernel whose block is timed at the first launch of a kind of input, and kept.
+
+    Triton's own tuner times; what it chose is launched without it, which halves the time of a launch. Under Triton's
+    interpreter there is nothing to time.
+    """
+
+    def __init__(self, kernel: Any, reset_to_zero: list[str]) -> None:
+        self.kernel = kernel
+        self.chosen: dict[Hashable, dict[str, Any]] = {}
+        self.tuner = None
+        if isinstance(kernel, triton.JITFunction):
+            configs = [triton.Config({"BLOCK": size}, num_warps=warps, num_stages=1) for size, warps in BLOCKS]
+            key = ["HEAD_DIM", "few_rows"]
+            self.tuner = triton.autotune(configs=configs, key=key, reset_to_zero=reset_to_zero)(kernel)
+
+    def launch(self, kind: Hashable, rows: int, head_block: int, *inputs: Any, **constants: Any) -> None:
+        """Start as many programs as the rows need; inputs of one kind have the same head, types and scale of rows."""
+
+        def programs(block: int) -> tuple[int]:
+            return (triton.cdiv(rows, max(block // head_block, 1)),)
+
+        if self.tuner is None:
+            self.kernel[programs(INTERPRETED_BLOCK)](*inputs, **constants, BLOCK=INTERPRETED_BLOCK)
+            return
+        # Triton 3.9 warns where it is not told whether to fuse products with sums.
+        constants["enable_fp_fusion"] = True
+        if (options := self.chosen.get(kind)) is not None:
+            self.kernel[programs(options["BLOCK"])](*inputs, **constants, **options)
+            return
+        self.tuner[lambda options: programs(options["BLOCK"])](*inputs, **constants)
+        self.chosen[kind] = self.tuner.best_config.all_kwargs()
 
 
 @triton.jit
@@ -186,6 +211,6 @@ def _backward(
         tl.atomic_add(into + down + HEADS * HEAD_DIM, lower * right[:, None], mask=bottom_right, sem="relaxed")
 
 
-forward_kernel = _tuned(_forward, [])
-backward_kernel = _tuned(_backward, ["grad_value"])
+forward_kernel = Tuned(_forward, [])
+backward_kernel = Tuned(_backward, ["grad_value"])
 INTERPRETED = not isinstance(_forward, triton.JITFunction)

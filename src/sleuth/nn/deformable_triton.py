@@ -6,7 +6,7 @@ Importing this file does not import Triton, which is not there on every system.
 import functools
 import importlib.util
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -130,22 +130,20 @@ def _launch(
     after: tuple[Tensor, ...],
 ) -> None:
     """Start a kernel on the value's device: what it reads besides comes before, what it writes after."""
-    import triton
-    import triton.language as tl
-
     from sleuth.nn import deformable_kernels as kernels
 
     if not (value.is_cuda or kernels.INTERPRETED):
         raise ValueError(f"triton_attention runs on a GPU, and the value is on {value.device}")
     _, num_tokens, heads, head_dim = value.shape
     batch, queries, _, points = weights.shape
-    rows, head_block = batch * queries * heads, triton.next_power_of_2(head_dim)
+    rows, head_block = batch * queries * heads, 1 << (head_dim - 1).bit_length()
+    few_rows = int(rows < _FEW_ROWS)
     grids = _point_grids(tuple(sizes), tuple(num_points), value.device)
-    # Triton 3.9 warns where it is not told whether to fuse products with sums.
-    options = {"BLOCK": kernels.INTERPRETED_BLOCK} if kernels.INTERPRETED else {"enable_fp_fusion": True}
-    # Triton launches on the current device, whichever the tensors are on.
-    with torch.cuda.device(value.device) if value.is_cuda else nullcontext():
-        getattr(kernels, name)[lambda chosen: (triton.cdiv(rows, max(chosen["BLOCK"] // head_block, 1)),)](
+    with _current(value.device):
+        getattr(kernels, name).launch(
+            (head_dim, few_rows, value.dtype, locations.dtype, weights.dtype),
+            rows,
+            head_block,
             *before,
             value,
             grids,
@@ -156,13 +154,19 @@ def _launch(
             queries * heads,
             num_tokens,
             points,
-            int(rows < _FEW_ROWS),
+            few_rows,
             HEADS=heads,
             HEAD_DIM=head_dim,
             HEAD_BLOCK=head_block,
-            COMPUTE=tl.float64 if value.dtype == torch.float64 else tl.float32,
-            **options,
+            COMPUTE=kernels.DOUBLE if value.dtype == torch.float64 else kernels.SINGLE,
         )
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Triton launches on the current device, whichever the tensors are on."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)
 
 
 @functools.lru_cache(maxsize=1024)
