@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sleuth.backbones.levels import LevelProjection
 from sleuth.backbones.resnet import ResNet, feature_mask
 from sleuth.heads.scores import ScoreHead
+from sleuth.models.detector import Detector
 from sleuth.nn.deformable import MultiScaleDeformableAttention
 from sleuth.nn.deformable_encoder import DeformableEncoder, valid_ratios
 from sleuth.nn.deformable_layers import DeformableDecoderLayer, DeformableEncoderLayer
@@ -109,7 +110,7 @@ class DeformableDetrConfig:
                 raise ValueError(f"{name} = {getattr(self, name)} is not at least 0 and below 1")
 
 
-class DeformableDetr(nn.Module):
+class DeformableDetr(Detector):
     """Backbone, pyramid, deformable encoder, queries with places, refining decoder, heads.
 
     DINO is put together from the same parts.
@@ -118,6 +119,8 @@ class DeformableDetr(nn.Module):
 
     Source: Zhu et al. 2021, "Deformable DETR: Deformable Transformers for End-to-End Object Detection".
     """
+
+    backbone: ResNet
 
     def __init__(
         self,

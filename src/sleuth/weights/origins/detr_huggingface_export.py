@@ -5,14 +5,9 @@ from typing import Any
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig
 from sleuth.weights.checkpoint import LoadedModel
-from sleuth.weights.maps.detr_huggingface import Backbone, detr_huggingface
-from sleuth.weights.origins.detr_huggingface_config import (
-    DETECTION,
-    LOSS_FIELDS,
-    MODEL_TYPE,
-    RESNETS,
-    SEGMENTATION,
-)
+from sleuth.weights.maps.detr_huggingface import detr_huggingface
+from sleuth.weights.origins.detr_huggingface_config import DETECTION, LOSS_FIELDS, MODEL_TYPE, SEGMENTATION
+from sleuth.weights.origins.huggingface_backbone import BackboneNumbers, backbone_json, backbone_kind
 from sleuth.weights.origins.writing import Writing, card_json, plain_state
 
 
@@ -26,7 +21,11 @@ def express_detr(loaded: LoadedModel) -> Writing:
     """
     config = detr_config(loaded)
     values = config_json(loaded)
-    keys = detr_huggingface(backbone=_backbone_kind(config), masks=config.masks, stages=config.backbone_stages)
+    keys = detr_huggingface(
+        backbone=backbone_kind(config.backbone, config.backbone_width),
+        masks=config.masks,
+        stages=config.backbone_stages,
+    )
     tensors = keys.export(plain_state(loaded, counters=False))
     return Writing(values, tensors, "DetrImageProcessor", "coco_panoptic" if config.masks else "coco_detection")
 
@@ -80,35 +79,16 @@ def config_json(loaded: LoadedModel) -> dict[str, Any]:
     return values | _backbone_json(config)
 
 
-def _backbone_kind(config: DetrConfig) -> Backbone:
-    """Timm's ResNet where it has one of that name and width; Hugging Face's own takes any width, but never dilates."""
-    return "timm" if config.backbone_width == 64 and config.backbone != "resnet10" else "resnet"
-
-
 def _backbone_json(config: DetrConfig) -> dict[str, Any]:
-    stages = config.backbone_stages
-    if _backbone_kind(config) == "resnet":
-        layer_type, depths = RESNETS[config.backbone]
-        expansion = 4 if layer_type == "bottleneck" else 1
-        inner: dict[str, Any] = {
-            "model_type": "resnet",
-            "embedding_size": 64,
-            "hidden_sizes": [config.backbone_width * expansion * 2**stage for stage in range(stages)],
-            "depths": list(depths[:stages]),
-            "layer_type": layer_type,
-            "out_features": [f"stage{stage}" for stage in range(1, stages + 1)],
-        }
-        return {"backbone_config": inner, "use_timm_backbone": False}
-    if stages == 4:  # as the hub's files say it: every version understands this
-        return {"backbone": config.backbone, "use_timm_backbone": True, "use_pretrained_backbone": False}
-    inner = {
-        "model_type": "timm_backbone",
-        "backbone": config.backbone,
-        "features_only": True,
-        "use_pretrained_backbone": False,
-        "out_indices": list(range(1, stages + 1)),
-    }
-    return {"backbone_config": inner | ({"output_stride": 16} if config.dilation else {}), "use_timm_backbone": False}
+    stages = tuple(range(1, config.backbone_stages + 1))
+    numbers = BackboneNumbers(
+        kind=backbone_kind(config.backbone, config.backbone_width),
+        name=config.backbone,
+        width=config.backbone_width,
+        dilation=config.dilation,
+        stages=stages,
+    )
+    return backbone_json(numbers, usual=config.backbone_stages == 4)
 
 
 def _check_expressible(config: DetrConfig) -> None:
@@ -117,7 +97,7 @@ def _check_expressible(config: DetrConfig) -> None:
 
     if config.pre_norm:
         raise refuse("it normalises before attention (pre_norm)")
-    if config.dilation and _backbone_kind(config) == "resnet":
+    if config.dilation and backbone_kind(config.backbone, config.backbone_width) == "resnet":
         what = f"a dilated {config.backbone} of width {config.backbone_width}; there, only timm's ResNets of width 64"
         raise refuse(f"{what} can be dilated")
     if config.masks:
