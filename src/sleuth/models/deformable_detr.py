@@ -187,6 +187,8 @@ class DeformableDetr(Detector):
                 boxes_cxcywh=states.boxes_cxcywh[:, :, :first],
                 match=noised.match,
                 groups=noised.groups,
+                # As in the original, queries that fill up the batch pay too, where there is anything to find.
+                present=None if len(noised.match.query) else noised.present,
             ),
         )
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from sleuth.models.deformable_detr import DeformableDetrConfig, build_deformable_detr
 from sleuth.models.detector import Detector, DetectorConfig, field_names, has_masks, takes_masks
 from sleuth.models.detr import DetrConfig, build_detr
+from sleuth.models.dino import DinoConfig, build_dino
 
 __all__ = [
     "FAMILIES",
@@ -40,9 +42,14 @@ class Family:
 
 
 _DETR = ("num_heads", "activation", "pre_norm", "positions", "norm_between_layers", "decoder_num_heads")
+_LEVELS = ("backbone_levels", "num_levels", "encoder_points", "decoder_points")
+_DEFORMABLE_DETR = ("num_heads", "activation", "positions", "refine", "two_stage", "decoder_num_heads", *_LEVELS)
+_DINO = ("num_heads", "activation", "temperature", *_LEVELS)
 
 FAMILIES: Mapping[str, Family] = {
     "detr": Family("detr", DetrConfig, build_detr, _DETR),
+    "deformable-detr": Family("deformable-detr", DeformableDetrConfig, build_deformable_detr, _DEFORMABLE_DETR),
+    "dino": Family("dino", DinoConfig, build_dino, _DINO),
 }
 """By name, as it stands in a model's card as ``architecture``."""
 

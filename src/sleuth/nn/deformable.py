@@ -167,7 +167,8 @@ class MultiScaleDeformableAttention(nn.Module):
         # Of each point: one over the number of points on its level. Made from constants, so no part of the state.
         shares = torch.tensor([1 / count for count in counts for _ in range(count)])
         self.register_buffer("point_scale", shares[:, None], persistent=False)
-        self.register_buffer("point_level", torch.arange(num_levels).repeat_interleave(torch.tensor(counts)), False)
+        levels = torch.tensor([level for level, count in enumerate(counts) for _ in range(count)])
+        self.register_buffer("point_level", levels, persistent=False)
         self.reset_parameters()
 
     point_scale: Tensor

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sleuth.errors import UserError
+from sleuth.models.deformable_detr import DeformableDetrConfig
 from sleuth.models.detector import Detector, DetectorConfig
 from sleuth.models.detr import DetrConfig
+from sleuth.models.dino import DinoConfig
 from sleuth.models.families import build_detector, family_of
 from sleuth.tasks.detection_loss import DetectionLossConfig
 from sleuth.tasks.preprocess import Preprocess
@@ -53,6 +55,10 @@ DETR_SMALL = DetrConfig(
     dropout=0.0,
     supervise_encoder=True,
 )
+DEFORMABLE_DETR_R50 = DeformableDetrConfig(backbone="resnet50")
+DEFORMABLE_DETR_LOSS = DetectionLossConfig(classes="focal", class_weight=2.0, match_class=2.0)
+DINO_R50 = DinoConfig(backbone="resnet50")
+DINO_LOSS = DetectionLossConfig(classes="focal", class_weight=1.0, match_class=2.0)
 
 CATALOG: Mapping[str, CatalogEntry] = {
     "detr-r18": CatalogEntry(replace(DETR_R50, backbone="resnet18"), Preprocess()),
@@ -70,6 +76,15 @@ CATALOG: Mapping[str, CatalogEntry] = {
         Preprocess(shortest=128, longest=128),
         weights=_BUNDLED / "detr-scenes-panoptic.safetensors",
     ),
+    "deformable-detr-r50": CatalogEntry(DEFORMABLE_DETR_R50, Preprocess(), loss=DEFORMABLE_DETR_LOSS),
+    "deformable-detr-r50-refined": CatalogEntry(
+        replace(DEFORMABLE_DETR_R50, refine=True), Preprocess(), loss=DEFORMABLE_DETR_LOSS
+    ),
+    "deformable-detr-r50-two-stage": CatalogEntry(
+        replace(DEFORMABLE_DETR_R50, refine=True, two_stage=True), Preprocess(), loss=DEFORMABLE_DETR_LOSS
+    ),
+    "dino-r50": CatalogEntry(DINO_R50, Preprocess(), loss=DINO_LOSS),
+    "dino-r50-5scale": CatalogEntry(replace(DINO_R50, backbone_levels=4, num_levels=5), Preprocess(), loss=DINO_LOSS),
 }
 
 

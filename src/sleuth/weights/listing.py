@@ -11,6 +11,7 @@ Task = Literal["detection", "panoptic segmentation"]
 Kind = Literal["bundled", "hub", "architecture"]
 
 _ORIGINAL = "facebookresearch/detr, served by the Hugging Face hub"
+_DEFORMABLE = "fundamentalvision/Deformable-DETR, served by the Hugging Face hub"
 _HERE = "this project"
 _APACHE = "Apache-2.0"
 _COCO = "COCO val2017, published"
@@ -49,9 +50,11 @@ class Listed:
         return ", ".join(f"{metric} {value:.{1 if value > 1 else 3}f}" for metric, value in self.scores.items())
 
 
-def _published(about: str, architecture: str, parameters: int, scores: Mapping[str, float]) -> Listed:
+def _published(
+    about: str, architecture: str, parameters: int, scores: Mapping[str, float], origin: str = _ORIGINAL
+) -> Listed:
     task: Task = "panoptic segmentation" if "PQ" in scores else "detection"
-    return Listed(about, "hub", task, parameters, architecture, scores, _COCO, origin=_ORIGINAL)
+    return Listed(about, "hub", task, parameters, architecture, scores, _COCO, origin=origin)
 
 
 LISTED: Mapping[str, Listed] = {
@@ -109,6 +112,36 @@ LISTED: Mapping[str, Listed] = {
     ),
     "detr-small": Listed(
         "a small DETR that learns from scratch on one machine", "architecture", "detection", 4_076_052, "detr-small"
+    ),
+    "SenseTime/deformable-detr": _published(
+        "Deformable DETR with ResNet-50", "deformable-detr-r50", 40_069_665, {"box AP": 44.5}, _DEFORMABLE
+    ),
+    "SenseTime/deformable-detr-with-box-refine": _published(
+        "Deformable DETR whose layers refine boxes",
+        "deformable-detr-r50-refined",
+        40_849_660,
+        {"box AP": 46.2},
+        _DEFORMABLE,
+    ),
+    "SenseTime/deformable-detr-with-box-refine-two-stage": _published(
+        "two-stage Deformable DETR", "deformable-detr-r50-two-stage", 41_181_529, {"box AP": 46.9}, _DEFORMABLE
+    ),
+    "deformable-detr-r50": Listed(
+        "Deformable DETR with ResNet-50", "architecture", "detection", 40_069_665, "deformable-detr-r50"
+    ),
+    "deformable-detr-r50-refined": Listed(
+        "Deformable DETR whose layers refine boxes",
+        "architecture",
+        "detection",
+        40_849_660,
+        "deformable-detr-r50-refined",
+    ),
+    "deformable-detr-r50-two-stage": Listed(
+        "two-stage Deformable DETR", "architecture", "detection", 41_181_529, "deformable-detr-r50-two-stage"
+    ),
+    "dino-r50": Listed("DINO with ResNet-50 and 4 scales", "architecture", "detection", 46_893_182, "dino-r50"),
+    "dino-r50-5scale": Listed(
+        "DINO with ResNet-50 and 5 scales", "architecture", "detection", 47_255_806, "dino-r50-5scale"
     ),
 }
 

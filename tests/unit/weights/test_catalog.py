@@ -18,8 +18,17 @@ def test_every_name_builds(name: str) -> None:
     with torch.device("meta"):
         model = build(name)
     config = CATALOG[name].config
-    assert model.class_head.out_features == config.num_classes + 1
-    assert model.queries.weight.shape == (config.num_queries, config.dim)
+    if isinstance(config, DetrConfig):
+        assert model.class_head.out_features == config.num_classes + 1
+        assert model.queries.weight.shape == (config.num_queries, config.dim)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("deformable-detr-r50", 40), ("deformable-detr-r50-two-stage", 41), ("dino-r50", 47)]
+)
+def test_sizes_of_descendants_are_those_published(name: str, millions: float) -> None:
+    with torch.device("meta"):
+        assert sum(p.numel() for p in build(name).parameters()) / 1e6 == pytest.approx(millions, abs=0.5)
 
 
 @pytest.mark.parametrize(("name", "millions"), [("detr-r50", 41.3), ("detr-r101", 60.2)])
@@ -74,4 +83,4 @@ def test_bundled_weights_fit_in_the_package() -> None:
 
 def test_entries_are_plain_values() -> None:
     for known in CATALOG.values():
-        assert DetrConfig(**asdict(known.config)) == known.config
+        assert type(known.config)(**asdict(known.config)) == known.config

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sleuth.models.detr import build_detr
+from sleuth.models.families import build_detector
 from sleuth.weights.catalog import CATALOG
 from sleuth.weights.checkpoint import read_card, read_tensors
 from sleuth.weights.hub import is_hub_name
@@ -34,7 +34,7 @@ def test_parameters_are_those_of_the_model(name: str) -> None:
     if listed.kind == "hub" and listed.task == "panoptic segmentation":
         config = replace(config, num_classes=PANOPTIC_CLASSES, masks=True)
     with torch.device("meta"):
-        assert sum(parameter.numel() for parameter in build_detr(config).parameters()) == listed.parameters
+        assert sum(parameter.numel() for parameter in build_detector(config).parameters()) == listed.parameters
 
 
 def test_published_scores_are_the_papers() -> None:
@@ -43,6 +43,9 @@ def test_published_scores_are_the_papers() -> None:
     assert box["101"] == 43.5
     assert box["50-dc5"] == 43.3
     assert box["101-dc5"] == 44.9
+    assert box["SenseTime/deformable-detr"] == 44.5
+    assert box["SenseTime/deformable-detr-with-box-refine"] == 46.2
+    assert box["SenseTime/deformable-detr-with-box-refine-two-stage"] == 46.9
     quality = {name: listed.scores["PQ"] for name, listed in hub().items() if "PQ" in listed.scores}
     assert list(quality) == [name for name in hub() if name.endswith("-panoptic")]
     assert sorted(quality.values()) == [43.4, 44.6, 45.1]
