@@ -288,7 +288,7 @@ def _match_classes(source: SampleSource, model_names: Sequence[str] | None) -> n
 
 
 def _check_class_count(prediction: SetPrediction, names: Sequence[str]) -> None:
-    classes = prediction.logits.shape[-1] - 1
+    classes = prediction.logits.shape[-1] - (prediction.activation == "softmax")
     if classes != len(names):
         raise UserError(
             f"the model tells {classes} classes apart, but {len(names)} are named: {_some(names)}",
