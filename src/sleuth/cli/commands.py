@@ -265,7 +265,10 @@ def convert(
 
 def trace(
     model: ModelName = "detr-r50",
-    size: Annotated[str, typer.Option(help="Height x width of the picture, such as 800x600.")] = "800x600",
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height x width of the picture; by default 800x600, or the one size that the model takes."),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="A row for every encoder and decoder layer.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> None:

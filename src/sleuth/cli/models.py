@@ -41,8 +41,8 @@ def _print_table() -> None:
     print_text(
         "\nWeights: bundled with Sleuth, cached on this machine, not yet (downloaded when first used), or none: an"
         "\narchitecture to train. Scores of the hub's models are as published, on COCO val2017."
-        "\nAlso: any DETR of the hub (organisation/model), a folder with config.json and weights, a .pth file of the"
-        "\noriginal DETR, a .safetensors file that you have trained, or its run folder."
+        "\nAlso: any model of these families on the hub (organisation/model), a folder with config.json and weights, a"
+        "\n.pth file of an original project, a .safetensors file that you have trained, or its run folder."
     )
 
 
@@ -50,6 +50,7 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
     """All about a model as plain values; the numbers of those that are built by name are added."""
     from dataclasses import asdict
 
+    from sleuth.models.families import family_of
     from sleuth.weights.catalog import CATALOG
 
     place = place_of(name, listed)
@@ -67,5 +68,6 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
         "place": place,
     }
     if name in CATALOG:
+        values["family"] = family_of(CATALOG[name].config).name
         values |= {"config": asdict(CATALOG[name].config), "preprocess": asdict(CATALOG[name].preprocess)}
     return values

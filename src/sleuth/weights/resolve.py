@@ -26,7 +26,7 @@ def open_model(name_or_path: str | Path) -> LoadedModel:
     Args:
         name_or_path: a name from the catalog that has weights; a ``.safetensors`` file that `sleuth train` wrote, or a
             run folder, which stands for the best weights in it; a folder with ``config.json`` and weights in Hugging
-            Face's form; a ``.pth`` file of the original DETR; or a model of the hub, ``organisation/model``, perhaps
+            Face's form; a ``.pth`` file of an original project; or a model of the hub, ``organisation/model``, perhaps
             with ``@revision``, which is downloaded once.
 
     Raises:
