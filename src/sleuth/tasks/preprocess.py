@@ -155,7 +155,12 @@ def normalise_and_pad(
     valid = torch.zeros(len(images), height, width, dtype=torch.bool)
     for row, image in enumerate(images):
         h, w = image.shape[1:]
-        pixels[row, :, :h, :w] = (image.float() - mean_t) / std_t if normalise else image * rescale
+        # In place: a third of the memory traffic.
+        own = pixels[row, :, :h, :w].copy_(image)
+        if normalise:
+            own.sub_(mean_t).div_(std_t)
+        else:
+            own.mul_(rescale)
         valid[row, :h, :w] = True
     return ImageBatch(pixels=pixels, valid=valid)
 
