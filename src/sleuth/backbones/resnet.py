@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-ResNetName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101"]
+ResNetName = Literal["resnet10", "resnet14", "resnet18", "resnet34", "resnet50", "resnet101"]
 ResNetVariant = Literal["b", "d"]
 
 _BLOCKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "resnet10": (timm_resnet.BasicBlock, (1, 1, 1, 1)),
+    "resnet14": (timm_resnet.BasicBlock, (1, 1, 2, 2)),
     "resnet18": (timm_resnet.BasicBlock, (2, 2, 2, 2)),
     "resnet34": (timm_resnet.BasicBlock, (3, 4, 6, 3)),
     "resnet50": (timm_resnet.Bottleneck, (3, 4, 6, 3)),
@@ -63,7 +64,7 @@ class ResNet(nn.Module):
     """A ResNet cut off before its classifier.
 
     Args:
-        name: resnet10, 18, 34, 50 or 101.
+        name: resnet10, 14, 18, 34, 50 or 101.
         frozen_norm: frozen batch norm, as for published weights; False trains the norms, as from scratch.
         dilate_last: DC5: the last stage keeps its resolution and dilates instead.
         num_stages: how many of the four stages are used; 3 gives features at stride 16 instead of 32.

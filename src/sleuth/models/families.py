@@ -8,6 +8,7 @@ from sleuth.models.deformable_detr import DeformableDetrConfig, build_deformable
 from sleuth.models.detector import Detector, DetectorConfig, field_names, has_masks, takes_masks
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.models.dino import DinoConfig, build_dino
+from sleuth.models.sleuth import SleuthConfig, build_sleuth
 
 __all__ = [
     "FAMILIES",
@@ -50,6 +51,7 @@ FAMILIES: Mapping[str, Family] = {
     "detr": Family("detr", DetrConfig, build_detr, _DETR),
     "deformable-detr": Family("deformable-detr", DeformableDetrConfig, build_deformable_detr, _DEFORMABLE_DETR),
     "dino": Family("dino", DinoConfig, build_dino, _DINO),
+    "sleuth": Family("sleuth", SleuthConfig, build_sleuth, ("num_heads",)),
 }
 """By name, as it stands in a model's card as ``architecture``."""
 

@@ -21,7 +21,7 @@ from sleuth.models.detector import Detector
 from sleuth.models.frame import into_input, out_of_input, padded_to, picture_share
 from sleuth.nn.convolution import ConvNorm
 from sleuth.nn.deformable import MultiScaleDeformableAttention, discrete_attention
-from sleuth.nn.deformable_best import best_attention
+from sleuth.nn.deformable_fastest import fastest_attention
 from sleuth.nn.deformable_layers import DeformableDecoderLayer
 from sleuth.nn.feedforward import MLP, Activation
 from sleuth.nn.refining import RefiningDecoder
@@ -343,7 +343,7 @@ def _decoder_layer(config: RtDetrConfig) -> DeformableDecoderLayer:
             num_heads=config.num_heads,
             num_levels=len(config.num_points),
             num_points=config.num_points,
-            core=discrete_attention if config.cross_attention == "discrete" else best_attention,
+            core=discrete_attention if config.cross_attention == "discrete" else fastest_attention,
             offset_scale=config.offset_scale,
         ),
         feedforward_dim=config.feedforward_dim,

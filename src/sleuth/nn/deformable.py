@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sleuth.nn.deformable_fastest import fastest_attention
+
 Grids = tuple[tuple[int, int], ...]
 DeformableCore = Callable[[Tensor, Grids, Tensor, Tensor, tuple[int, ...]], Tensor]
 """(value, grids_hw, locations, weights, num_points) to what each query brings home, as in `sampled_attention`."""
@@ -146,7 +148,7 @@ class MultiScaleDeformableAttention(nn.Module):
         num_heads: int,
         num_levels: int,
         num_points: int | Sequence[int] = 4,
-        core: DeformableCore = sampled_attention,
+        core: DeformableCore = fastest_attention,
         projected: bool = True,
         offset_scale: float = 0.5,
     ) -> None:

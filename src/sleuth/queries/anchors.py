@@ -9,7 +9,7 @@ from sleuth.nn.deformable import Grids
 SIDE = 0.05
 """Side of an anchor on the finest level, relative to the picture; each coarser level doubles it."""
 
-_LEAST, _MOST = 0.01, 0.99
+MARGIN = 0.01
 
 
 def grid_anchors(
@@ -18,10 +18,11 @@ def grid_anchors(
     valid: Bool[Tensor, "batch tokens"] | None = None,
     device: torch.device | None = None,
     side: float = SIDE,
+    margin: float = MARGIN,
 ) -> tuple[Float[Tensor, "#batch tokens 4"], Bool[Tensor, "#batch tokens"]]:
     """One box on each cell, as logits of cx, cy, w, h; and which of them may be proposed.
 
-    A box whose centre or side lies within a hundredth of 0 or 1 may not: its logits are infinite, as are those of
+    A box whose centre or side lies within ``margin`` of 0 or 1 may not: its logits are infinite, as are those of
     padding.
 
     Args:
@@ -29,6 +30,7 @@ def grid_anchors(
         valid: True on tokens of the picture; None where there is no padding. Boxes are relative to the picture.
         device: of the result, where ``valid`` does not tell.
         side: of an anchor on the first level.
+        margin: how near to 0 or 1 a number may be.
 
     Source: Zhu et al. 2021, appendix A.4, "two-stage"; as in the original code.
     """
@@ -48,7 +50,7 @@ def grid_anchors(
         sides = torch.full_like(x, side * 2.0**level)
         levels.append(torch.stack((x, y, sides, sides), dim=-1).flatten(1, 2))
     boxes = torch.cat(levels, dim=1)
-    usable = ((boxes > _LEAST) & (boxes < _MOST)).all(-1)
+    usable = ((boxes > margin) & (boxes < 1 - margin)).all(-1)
     if valid is not None:
         usable = usable & valid
     logits = (boxes / (1 - boxes)).clamp(min=0).log()

@@ -19,6 +19,7 @@ from sleuth.losses.classification import (
     weighted_cross_entropy,
 )
 from sleuth.losses.masks import at_every_pixel, at_points, dice_loss, focal_loss, matched_masks
+from sleuth.matching.aligned import aligned_match
 from sleuth.matching.costs import CostWeights, PaddedTargets, pad_targets
 from sleuth.matching.dense import dense_match
 from sleuth.matching.hungarian import Match, hungarian_match
@@ -100,6 +101,7 @@ class SupervisedStage:
         pairs: predictions and objects that box losses take, where they are others than ``match``.
         pairs_each: how many such pairs there are for each object: box losses are divided by it.
         corners: its edge distributions, for models that have them.
+        quality: the score that is asked of each pair, which also weighs its box losses; None asks for the IoU.
     """
 
     name: str
@@ -114,6 +116,7 @@ class SupervisedStage:
     pairs: Match | None = None
     pairs_each: float = 1.0
     corners: CornerStage | None = None
+    quality: Float[Tensor, " matches"] | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +282,8 @@ class DetectionLoss(nn.Module):
     def _memory_stage(self, prediction: SetPrediction, padded: PaddedTargets) -> SupervisedStage:
         memory = prediction.memory
         assert prediction.memory_logits is not None
+        if self.config.classes != "softmax":
+            return self._aligned_stage(prediction, padded)
         assert prediction.memory_boxes_cxcywh is not None
         dense = dense_match(memory, padded)
         batch, tokens, _ = prediction.memory_logits.shape
@@ -302,6 +307,24 @@ class DetectionLoss(nn.Module):
         terms = ("class", "l1", "giou", "fgl", "ddf")
         return {term: getattr(self.config, f"{term}_weight") for term in terms}
 
+    def _aligned_stage(self, prediction: SetPrediction, padded: PaddedTargets) -> SupervisedStage:
+        """Every token of a pyramid: each object asks several of them."""
+        logits, boxes = prediction.memory_logits, prediction.memory_boxes_cxcywh
+        assert logits is not None
+        assert boxes is not None
+        assert prediction.memory_centres is not None
+        aligned = aligned_match(logits, boxes, prediction.memory_centres, padded)
+        return SupervisedStage(
+            name="_memory",
+            logits=logits,
+            boxes_cxcywh=boxes,
+            match=aligned.match,
+            match_weight=None,
+            rest_weight=torch.ones(logits.shape[:2], device=logits.device),
+            scale=self.config.encoder_weight,
+            quality=aligned.quality,
+        )
+
     def _pay(
         self, stage: SupervisedStage, padded: PaddedTargets, boxes: Tensor, class_weight: Tensor
     ) -> dict[str, Tensor]:
@@ -311,7 +334,8 @@ class DetectionLoss(nn.Module):
         labels = padded.labels[match.picture, match.target]
         if stage.class_agnostic:
             labels = torch.zeros_like(labels)
-        boxes = boxes * stage.groups
+        boxes = boxes * stage.groups if stage.quality is None else stage.quality.sum().clamp(min=1)
+        weights = stage.match_weight if stage.quality is None else stage.quality
         if self.config.classes == "softmax":
             paid = self._softmax(stage, labels, class_weight)
         else:
@@ -321,8 +345,8 @@ class DetectionLoss(nn.Module):
             predicted, true = _boxes(stage, match, padded)
         parts = {
             "class": paid,
-            "l1": l1_loss(predicted, true, stage.match_weight) / boxes,
-            "giou": giou_loss(predicted, true, stage.match_weight) / boxes,
+            "l1": l1_loss(predicted, true, weights) / boxes,
+            "giou": giou_loss(predicted, true, weights) / boxes,
         }
         if stage.corners is not None:
             localisation, distillation = corner_losses(stage.corners, stage.boxes_cxcywh, match, true)
@@ -352,8 +376,11 @@ class DetectionLoss(nn.Module):
             each = focal_classification(logits, wanted, alpha=alpha, gamma=gamma)
         else:
             quality = torch.zeros_like(logits)
-            quality[at] = paired_iou(cxcywh_to_xyxy(predicted.detach()), cxcywh_to_xyxy(true))
-            if self.config.classes == "varifocal":
+            if stage.quality is not None:
+                quality[at] = stage.quality
+            else:
+                quality[at] = paired_iou(cxcywh_to_xyxy(predicted.detach()), cxcywh_to_xyxy(true))
+            if self.config.classes == "varifocal" or stage.quality is not None:
                 each = varifocal_classification(logits, wanted, quality, alpha=alpha, gamma=gamma)
             else:
                 each = matchability_classification(logits, wanted, quality, gamma=gamma)

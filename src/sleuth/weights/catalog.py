@@ -15,6 +15,7 @@ from sleuth.models.detector import Detector, DetectorConfig
 from sleuth.models.detr import DetrConfig
 from sleuth.models.dino import DinoConfig
 from sleuth.models.families import build_detector, family_of
+from sleuth.models.sleuth import SleuthConfig
 from sleuth.tasks.detection_loss import DetectionLossConfig
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.weights.listing import LISTED
@@ -60,7 +61,30 @@ DEFORMABLE_DETR_LOSS = DetectionLossConfig(classes="focal", class_weight=2.0, ma
 DINO_R50 = DinoConfig(backbone="resnet50")
 DINO_LOSS = DetectionLossConfig(classes="focal", class_weight=1.0, match_class=2.0)
 
+SLEUTH_N = SleuthConfig()
+SLEUTH_S = SleuthConfig(
+    backbone="resnet18", backbone_width=48, dim=192, num_heads=6, feedforward_dim=768, fusion_depth=0.67
+)
+SLEUTH_M = SleuthConfig(
+    num_queries=300,
+    backbone="resnet34",
+    backbone_width=64,
+    dim=256,
+    num_heads=8,
+    feedforward_dim=1024,
+    fusion_depth=1.0,
+    decoder_layers=4,
+)
+SLEUTH_L = replace(SLEUTH_M, backbone="resnet50", fusion_expansion=1.0, decoder_layers=6)
+# Pictures keep their shape; sides need not be multiples of anything.
+SLEUTH_SIZES = Preprocess(shortest=480, longest=800)
+SLEUTH_LOSS = DetectionLossConfig(classes="matchability", focal_gamma=1.5, match_class=2.0)
+
 CATALOG: Mapping[str, CatalogEntry] = {
+    "sleuth-n": CatalogEntry(SLEUTH_N, SLEUTH_SIZES, loss=SLEUTH_LOSS),
+    "sleuth-s": CatalogEntry(SLEUTH_S, SLEUTH_SIZES, loss=SLEUTH_LOSS),
+    "sleuth-m": CatalogEntry(SLEUTH_M, SLEUTH_SIZES, loss=SLEUTH_LOSS),
+    "sleuth-l": CatalogEntry(SLEUTH_L, SLEUTH_SIZES, loss=SLEUTH_LOSS),
     "detr-r18": CatalogEntry(replace(DETR_R50, backbone="resnet18"), Preprocess()),
     "detr-r34": CatalogEntry(replace(DETR_R50, backbone="resnet34"), Preprocess()),
     "detr-r50": CatalogEntry(DETR_R50, Preprocess()),
