@@ -2,7 +2,7 @@
 
     python benchmarks/augmentation.py --data shared/data/bccd --fit 240 320 --sheet docs/pictures/augmentation.png
 
-Pictures are decoded before the clock starts. Time is that of the processor: what else runs on the machine does not count.
+Pictures are decoded before the clock starts. Time is that of the processor, not of the clock on the wall.
 """
 
 import argparse

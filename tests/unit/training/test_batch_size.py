@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from sleuth.data.transforms import Augmentation
+from sleuth.errors import UserError
 from sleuth.training import batch_size
 from sleuth.training.assemble import assemble
 from sleuth.training.batch_size import choose_batch_size, largest_batch
@@ -58,6 +59,47 @@ def test_the_trial_is_of_the_largest_pictures(parts):
     assert largest_batch(source, fitted, 2)[0].pixels.shape == (2, 3, 96, 144)
     assert largest_batch(source, Augmentation(scales=(32, 80), longest=100), 3)[0].pixels.shape == (3, 3, 80, 80)
     assert largest_batch(source, Augmentation.flip_only(), 1)[0].pixels.shape == (1, 3, 48, 48)
+
+
+class Gpu:
+    """Answers of a GPU on which a picture takes a hundred bytes, and all else fifty."""
+
+    def __init__(self, monkeypatch, most: int = 10**9) -> None:
+        self.most, self.pictures, self.peaks = most, 0, []
+        answers = {
+            "empty_cache": lambda: None,
+            "memory_allocated": lambda device: 1000,
+            "reset_peak_memory_stats": lambda device: None,
+            "max_memory_allocated": lambda device: 1050 + 100 * self.pictures,
+            "mem_get_info": lambda device: (4000, 9000),
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(torch.cuda, name, answer)
+        monkeypatch.setattr(batch_size, "_pass", self.take)
+
+    def take(self, model, batch, autocast, device) -> torch.Tensor:
+        self.pictures = batch[0].pixels.shape[0]
+        if self.pictures > self.most:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return next(model.parameters()).sum()
+
+
+def test_a_gpu_shows_what_a_picture_takes(parts, monkeypatch):
+    Gpu(monkeypatch)
+    model, source, augmentation = parts
+    each, free = batch_size._measured(model, source, augmentation, nullcontext, torch.device("cpu"))
+    assert (each, free) == (100.0, 4000.0)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_gpu_too_small_for_four_takes_two_and_one_too_small_for_two_says_so(parts, monkeypatch):
+    model, source, augmentation = parts
+    Gpu(monkeypatch, most=2)
+    each, _ = batch_size._measured(model, source, augmentation, nullcontext, torch.device("cpu"))
+    assert each == float("inf")
+    Gpu(monkeypatch, most=1)
+    with pytest.raises(UserError, match="not even two pictures fit"):
+        batch_size._measured(model, source, augmentation, nullcontext, torch.device("cpu"))
 
 
 def test_a_run_keeps_what_was_chosen(tiny, tmp_path: Path, monkeypatch):
