@@ -1,6 +1,6 @@
 """HGNetV2 through timm, as D-FINE uses it: a pyramid of maps, with learnable affine blocks in the small sizes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import timm.models.hgnet as timm_hgnet
 import torch
@@ -46,7 +46,7 @@ class HgNetV2(nn.Module):
         super().__init__()
         if not 1 <= levels <= 4:
             raise ValueError(f"levels = {levels} is none of 1 to 4")
-        self.body = timm_hgnet.HighPerfGpuNet(_scaled(timm_hgnet.model_cfgs[f"hgnetv2_{name}"], width), use_lab=affine)
+        self.body = timm_hgnet.HighPerfGpuNet(layer_table(name, width), use_lab=affine)
         del self.body.head
         for module in self.body.modules():
             if isinstance(module, nn.ReLU):
@@ -73,8 +73,13 @@ class HgNetV2(nn.Module):
             module.requires_grad_(False)
 
 
-def _scaled(config: dict, width: float) -> dict:
-    """timm's table of one size with all channels multiplied."""
+def layer_table(name: HgNetV2Name, width: float = 1.0) -> dict[str, Any]:
+    """timm's table of the layers of one size, with all channels multiplied.
+
+    Returns: the two channels of the stem under ``stem_chs``; under ``stage1`` to ``stage4`` channels in, within and
+        out, blocks, whether the size is halved, whether layers are light, their kernel, and layers of a block.
+    """
+    config: dict[str, Any] = timm_hgnet.model_cfgs[f"hgnetv2_{name}"]
     if width == 1.0:
         return config
 

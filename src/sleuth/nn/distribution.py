@@ -54,7 +54,7 @@ def moved_edges(
     Source: Peng et al. 2024, equation 2.
     """
     centre, side = references[..., :2], references[..., 2:]
-    unit = side / abs(reg_scale)
+    unit = side / _size(reg_scale)
     low = centre - side / 2 - distances[..., :2] * unit
     high = centre + side / 2 + distances[..., 2:] * unit
     return torch.cat(((low + high) / 2, high - low), dim=-1)
@@ -65,11 +65,15 @@ def edge_distances(
 ) -> Float[Tensor, "*shape 4"]:
     """How far the edges of the references have to move to become the boxes: the inverse of `moved_edges`."""
     centre, side = references[..., :2], references[..., 2:]
-    unit = side / abs(reg_scale) + 1e-16
+    unit = side / _size(reg_scale) + 1e-16
     low = boxes_cxcywh[..., :2] - boxes_cxcywh[..., 2:] / 2
     high = boxes_cxcywh[..., :2] + boxes_cxcywh[..., 2:] / 2
-    half = abs(reg_scale) / 2
+    half = _size(reg_scale) / 2
     return torch.cat(((centre - low) / unit - half, (high - centre) / unit - half), dim=-1)
+
+
+def _size(number: Number) -> Tensor | float:
+    return number.abs() if isinstance(number, Tensor) else abs(number)
 
 
 class LocationQuality(nn.Module):

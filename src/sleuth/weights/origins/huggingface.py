@@ -14,6 +14,7 @@ from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, read_ten
 from sleuth.weights.hub import CONFIG, WEIGHTS, shards_of
 from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic
 from sleuth.weights.origins.detr_huggingface import DETR
+from sleuth.weights.origins.dfine_huggingface import DFINE
 from sleuth.weights.origins.fields import Fields
 from sleuth.weights.origins.reading import FolderWeights, Reader
 from sleuth.weights.pickles import read_pickle
@@ -22,6 +23,7 @@ from sleuth.weights.processors import read_processor
 
 READERS: Mapping[str, Reader] = {
     "detr": DETR,
+    "d_fine": DFINE,
 }
 """What reads a folder, by the ``model_type`` of its config.json."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from sleuth.errors import UserError
 from sleuth.weights.checkpoint import LoadedModel
 from sleuth.weights.origins.detr_original import is_detr, read_detr, write_detr
+from sleuth.weights.origins.dfine_original import is_dfine, read_dfine, write_dfine
 from sleuth.weights.pickles import read_pickle
 
 
@@ -31,7 +32,8 @@ class Original:
 
 ORIGINALS: tuple[Original, ...] = (
     Original("facebookresearch/detr", "detr", is_detr, read_detr, write_detr),
-)  # fmt: skip
+    Original("Peterande/D-FINE", "dfine", is_dfine, read_dfine, write_dfine),
+)
 
 
 def open_original(path: Path, **numbers: object) -> LoadedModel:
