@@ -40,7 +40,18 @@ TINY: dict[str, object] = {
 }
 """Numbers of a small model; a family takes those that it has, and what `OWN` says instead."""
 
-OWN: dict[str, dict[str, object]] = {}
+OWN: dict[str, dict[str, object]] = {
+    "dfine": {
+        "backbone": "hgnetv2_b0",
+        "backbone_width": 0.25,
+        "encoder_dim": 32,
+        "encoder_num_heads": 2,
+        "encoder_feedforward_dim": 32,
+        "encoder_depth": 0.34,
+        "bins": 8,
+        "num_denoising": 8,
+    },
+}
 """Numbers of the small model of one family, where `TINY` makes none."""
 
 NAMES = ("cat", "dog", "bus", "car")

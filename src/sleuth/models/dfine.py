@@ -1,6 +1,5 @@
 """D-FINE: a real-time DETR whose decoder refines distributions over where the edges of boxes lie."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -12,10 +11,12 @@ from torch import Tensor, nn
 from sleuth.backbones.hgnetv2 import HgNetV2, HgNetV2Name
 from sleuth.backbones.hybrid_encoder import HybridEncoder
 from sleuth.backbones.resnet import feature_mask
+from sleuth.heads.scores import ScoreHead
 from sleuth.models.detector import Detector
 from sleuth.models.frame import into_input, out_of_input, padded_to, picture_share
 from sleuth.nn.convolution import ConvNorm
-from sleuth.nn.deformable import MultiScaleDeformableAttention, discrete_attention, sampled_attention
+from sleuth.nn.deformable import DeformableCore, MultiScaleDeformableAttention, discrete_attention
+from sleuth.nn.deformable_fastest import fastest_attention
 from sleuth.nn.distribution import EDGES, LocationQuality
 from sleuth.nn.fdr_decoder import FdrDecoder, FineRefinement, GatedDecoderLayer
 from sleuth.nn.feedforward import MLP
@@ -23,8 +24,7 @@ from sleuth.queries.denoising import ContrastiveDenoising, DenoisingQueries
 from sleuth.queries.top_k import TopKSource
 from sleuth.types import Corners, Denoising, ImageBatch, Memory, Proposals, SetPrediction, Target
 
-_CORES = {"bilinear": sampled_attention, "discrete": discrete_attention}
-_PRIOR = 0.01
+_CORES: dict[str, DeformableCore] = {"bilinear": fastest_attention, "discrete": discrete_attention}
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ def build_dfine(config: DfineConfig) -> Dfine:
         queries=TopKSource(
             dim=dim,
             num_queries=config.num_queries,
-            class_head=_class_head(dim, config.num_classes),
+            class_head=ScoreHead(dim=dim, num_classes=config.num_classes),
             box_head=_head(dim, 4),
         ),
         denoising=denoising,
@@ -307,7 +307,7 @@ def _decoder(config: DfineConfig) -> FdrDecoder:
         [layer(width) for width in widths],
         position=MLP(in_dim=4, hidden_dim=2 * dim, out_dim=dim, num_layers=2),
         plain_box_head=_head(dim, 4),
-        class_heads=[_class_head(width, config.num_classes) for width in widths],
+        class_heads=[ScoreHead(dim=width, num_classes=config.num_classes) for width in widths],
         corner_heads=[_head(width, EDGES * (config.bins + 1)) for width in widths],
         quality_heads=[LocationQuality(bins=config.bins) for _ in widths],
         bins=config.bins,
@@ -316,13 +316,6 @@ def _decoder(config: DfineConfig) -> FdrDecoder:
         answer_layer=answer,
         wide_scale=config.wide_scale,
     )
-
-
-def _class_head(dim: int, num_classes: int) -> nn.Linear:
-    """One logit a class, which starts as rare as objects are among queries."""
-    head = nn.Linear(dim, num_classes)
-    nn.init.constant_(head.bias, -math.log((1 - _PRIOR) / _PRIOR))
-    return head
 
 
 def _head(dim: int, out_dim: int) -> MLP:

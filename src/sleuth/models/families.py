@@ -7,6 +7,7 @@ from typing import Any, cast
 from sleuth.models.deformable_detr import DeformableDetrConfig, build_deformable_detr
 from sleuth.models.detector import Detector, DetectorConfig, field_names, has_masks, takes_masks
 from sleuth.models.detr import DetrConfig, build_detr
+from sleuth.models.dfine import DfineConfig, build_dfine
 from sleuth.models.dino import DinoConfig, build_dino
 from sleuth.models.sleuth import SleuthConfig, build_sleuth
 
@@ -47,11 +48,14 @@ _LEVELS = ("backbone_levels", "num_levels", "encoder_points", "decoder_points")
 _DEFORMABLE_DETR = ("num_heads", "activation", "positions", "refine", "two_stage", "decoder_num_heads", *_LEVELS)
 _DINO = ("num_heads", "activation", "temperature", *_LEVELS)
 
+_DFINE = ("num_heads", "encoder_num_heads", "num_points", "sampling", "answer_layer", "positions")
+
 FAMILIES: Mapping[str, Family] = {
     "detr": Family("detr", DetrConfig, build_detr, _DETR),
     "deformable-detr": Family("deformable-detr", DeformableDetrConfig, build_deformable_detr, _DEFORMABLE_DETR),
     "dino": Family("dino", DinoConfig, build_dino, _DINO),
     "sleuth": Family("sleuth", SleuthConfig, build_sleuth, ("num_heads",)),
+    "dfine": Family("dfine", DfineConfig, build_dfine, _DFINE),
 }
 """By name, as it stands in a model's card as ``architecture``."""
 

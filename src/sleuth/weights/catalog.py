@@ -13,6 +13,7 @@ from sleuth.errors import UserError
 from sleuth.models.deformable_detr import DeformableDetrConfig
 from sleuth.models.detector import Detector, DetectorConfig
 from sleuth.models.detr import DetrConfig
+from sleuth.models.dfine_variants import DFINE_VARIANTS
 from sleuth.models.dino import DinoConfig
 from sleuth.models.families import build_detector, family_of
 from sleuth.models.sleuth import SleuthConfig
@@ -60,6 +61,8 @@ DEFORMABLE_DETR_R50 = DeformableDetrConfig(backbone="resnet50")
 DEFORMABLE_DETR_LOSS = DetectionLossConfig(classes="focal", class_weight=2.0, match_class=2.0)
 DINO_R50 = DinoConfig(backbone="resnet50")
 DINO_LOSS = DetectionLossConfig(classes="focal", class_weight=1.0, match_class=2.0)
+_DFINE_LOSS = DetectionLossConfig(classes="varifocal", focal_alpha=0.75, match_class=2.0, match_union=True)
+_SQUARE = Preprocess(resize="exact", size_hw=(640, 640), normalise=False)
 
 SLEUTH_N = SleuthConfig()
 SLEUTH_S = SleuthConfig(
@@ -109,6 +112,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
     ),
     "dino-r50": CatalogEntry(DINO_R50, Preprocess(), loss=DINO_LOSS),
     "dino-r50-5scale": CatalogEntry(replace(DINO_R50, backbone_levels=4, num_levels=5), Preprocess(), loss=DINO_LOSS),
+    **{name: CatalogEntry(config, _SQUARE, loss=_DFINE_LOSS) for name, config in DFINE_VARIANTS.items()},
 }
 
 

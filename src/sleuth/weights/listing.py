@@ -12,6 +12,7 @@ Kind = Literal["bundled", "hub", "architecture"]
 
 _ORIGINAL = "facebookresearch/detr, served by the Hugging Face hub"
 _DEFORMABLE = "fundamentalvision/Deformable-DETR, served by the Hugging Face hub"
+_DFINE = "Peterande/D-FINE, served by the Hugging Face hub"
 _HERE = "this project"
 _APACHE = "Apache-2.0"
 _COCO = "COCO val2017, published"
@@ -55,6 +56,12 @@ def _published(
 ) -> Listed:
     task: Task = "panoptic segmentation" if "PQ" in scores else "detection"
     return Listed(about, "hub", task, parameters, architecture, scores, _COCO, origin=origin)
+
+
+def _dfine(size: str, parameters: int, score: float, *, more: bool = False) -> Listed:
+    """A published D-FINE, trained on COCO alone or on Objects365 before."""
+    about = f"D-FINE-{size.upper()}" + (", trained on Objects365 first" if more else "")
+    return _published(about, f"dfine-{size}", parameters, {"box AP": score}, _DFINE)
 
 
 LISTED: Mapping[str, Listed] = {
@@ -143,6 +150,20 @@ LISTED: Mapping[str, Listed] = {
     "dino-r50-5scale": Listed(
         "DINO with ResNet-50 and 5 scales", "architecture", "detection", 47_255_806, "dino-r50-5scale"
     ),
+    "ustc-community/dfine-nano-coco": _dfine("n", 3_782_691, 42.8),
+    "ustc-community/dfine-small-coco": _dfine("s", 10_321_875, 48.5),
+    "ustc-community/dfine-medium-coco": _dfine("m", 19_590_062, 52.3),
+    "ustc-community/dfine-large-coco": _dfine("l", 31_244_150, 54.0),
+    "ustc-community/dfine-xlarge-coco": _dfine("x", 62_621_558, 55.8),
+    "ustc-community/dfine-small-obj2coco": _dfine("s", 10_321_875, 50.7, more=True),
+    "ustc-community/dfine-medium-obj2coco": _dfine("m", 19_590_062, 55.1, more=True),
+    "ustc-community/dfine-large-obj2coco-e25": _dfine("l", 31_244_150, 57.3, more=True),
+    "ustc-community/dfine-xlarge-obj2coco": _dfine("x", 62_621_558, 59.3, more=True),
+    "dfine-n": Listed("the smallest D-FINE, on two levels", "architecture", "detection", 3_782_691, "dfine-n"),
+    "dfine-s": Listed("D-FINE with HGNetV2-B0", "architecture", "detection", 10_321_875, "dfine-s"),
+    "dfine-m": Listed("D-FINE with HGNetV2-B2", "architecture", "detection", 19_590_062, "dfine-m"),
+    "dfine-l": Listed("D-FINE with HGNetV2-B4", "architecture", "detection", 31_244_150, "dfine-l"),
+    "dfine-x": Listed("the largest D-FINE, with HGNetV2-B5", "architecture", "detection", 62_621_558, "dfine-x"),
 }
 
 

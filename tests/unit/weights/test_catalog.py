@@ -24,7 +24,8 @@ def test_every_name_builds(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "millions"), [("deformable-detr-r50", 40), ("deformable-detr-r50-two-stage", 41), ("dino-r50", 47)]
+    ("name", "millions"),
+    [("deformable-detr-r50", 40), ("deformable-detr-r50-two-stage", 41), ("dino-r50", 47), ("dfine-l", 31)],
 )
 def test_sizes_of_descendants_are_those_published(name: str, millions: float) -> None:
     with torch.device("meta"):

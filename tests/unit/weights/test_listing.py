@@ -39,6 +39,8 @@ def test_parameters_are_those_of_the_model(name: str) -> None:
 
 def test_published_scores_are_the_papers() -> None:
     box = {name.removeprefix("facebook/detr-resnet-"): listed.scores["box AP"] for name, listed in hub().items()}
+    assert box["ustc-community/dfine-nano-coco"] == 42.8
+    assert box["ustc-community/dfine-xlarge-obj2coco"] == 59.3
     assert box["50"] == 42.0
     assert box["101"] == 43.5
     assert box["50-dc5"] == 43.3
@@ -64,6 +66,7 @@ def test_architectures_know_their_published_weights() -> None:
     assert published_as("detr-r50") == "facebook/detr-resnet-50"
     assert published_as("detr-r101-dc5") == "facebook/detr-resnet-101-dc5"
     assert published_as("detr-r18") is None
+    assert published_as("dfine-s") == "ustc-community/dfine-small-coco"
 
 
 def hub() -> dict:

@@ -8,8 +8,8 @@ from sleuth.backbones.hgnetv2 import HgNetV2Name, layer_table
 from sleuth.errors import UserError
 from sleuth.models.dfine import DfineConfig
 from sleuth.weights.maps.dfine_huggingface import dfine_huggingface
-from sleuth.weights.origins.detr_huggingface_config import BOOKKEEPING
 from sleuth.weights.origins.fields import Fields
+from sleuth.weights.origins.huggingface_fields import BOOKKEEPING
 from sleuth.weights.origins.reading import FolderWeights, Reader, Reading
 
 MODEL_TYPE = "d_fine"
