@@ -121,19 +121,38 @@ class Tile:
 
     def cuts(self, boxes_xyxy: Float[Tensor, "boxes 4"], picture_hw: tuple[int, int]) -> Bool[Tensor, " boxes"]:
         """Which boxes reach the tile's edge where the picture goes on: their objects may be cut there."""
+        return self._cut_along(boxes_xyxy, picture_hw).any(1)
+
+    def left_to_neighbours(
+        self, boxes_xyxy: Float[Tensor, "boxes 4"], picture_hw: tuple[int, int], overlap_hw: tuple[int, int]
+    ) -> Bool[Tensor, " boxes"]:
+        """Which boxes are cut, and so narrow that the neighbour on that side sees more of the object, or all of it.
+
+        Args:
+            boxes_xyxy: in pixels of the picture.
+            picture_hw: size of the picture.
+            overlap_hw: what neighbours share at least.
+        """
+        cut = self._cut_along(boxes_xyxy, picture_hw)
+        # Within the reach of both edges, a box may count as cut for the neighbour as well.
+        reach = boxes_xyxy.new_tensor([overlap_hw[1], overlap_hw[0]]) - 2 * boxes_xyxy.new_tensor(self._edges)
+        return (cut & (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] < reach)).any(1)
+
+    @property
+    def _edges(self) -> tuple[float, float]:
+        """How near to an edge, across and down, a box counts as reaching it, in pixels."""
         height, width = self.size_hw
-        near_x, near_y = (max(_LEAST_EDGE_PX, _EDGE_SHARE * side) for side in (width, height))
-        left, top, right, bottom = boxes_xyxy.unbind(1)
-        cut = torch.zeros(len(boxes_xyxy), dtype=torch.bool, device=boxes_xyxy.device)
-        if self.left > 0:
-            cut |= left <= self.left + near_x
-        if self.top > 0:
-            cut |= top <= self.top + near_y
-        if self.right < picture_hw[1]:
-            cut |= right >= self.right - near_x
-        if self.bottom < picture_hw[0]:
-            cut |= bottom >= self.bottom - near_y
-        return cut
+        return max(_LEAST_EDGE_PX, _EDGE_SHARE * width), max(_LEAST_EDGE_PX, _EDGE_SHARE * height)
+
+    def _cut_along(self, boxes: Tensor, picture_hw: tuple[int, int]) -> Bool[Tensor, "boxes 2"]:
+        """Which boxes reach an inner edge at the left or right, and which at the top or bottom."""
+        corners = boxes.new_tensor(self.box_xyxy)
+        edges = boxes.new_tensor(self._edges)
+        inner_low = corners[:2] > 0
+        inner_high = corners[2:] < boxes.new_tensor([picture_hw[1], picture_hw[0]])
+        low = inner_low & (boxes[:, :2] <= corners[:2] + edges)
+        high = inner_high & (boxes[:, 2:] >= corners[2:] - edges)
+        return low | high
 
 
 def tile_starts(length: int, side: int, overlap: int) -> Sequence[int]:
@@ -161,7 +180,7 @@ def merge_views(
     Answers of one view are never held against each other: a set prediction has one for each object, and two that
     overlap are two objects. Of different views, those of one class with an IoU of `SAME_IOU` are the same object, and
     the surest remains. A cut box gives way to a whole one that contains it, seen by another view, unless that is hardly
-    believed; where nobody has seen the whole, it remains.
+    believed: also to one of another class, as parts are easily mistaken. Where nobody has seen the whole, it remains.
 
     Args:
         boxes_xyxy: in pixels of the picture, of all views together; finite.
@@ -172,25 +191,18 @@ def merge_views(
 
     Returns: rows, the surest first.
     """
-    kept = []
-    for label in labels.unique().tolist():
-        rows = (labels == label).nonzero()[:, 0]
-        # Whole boxes first, the surest first: a cut one then finds the whole that it is a part of.
-        order = torch.argsort(scores[rows], descending=True, stable=True)
-        order = order[torch.argsort(cut[rows][order].to(torch.uint8), stable=True)]
-        rows = rows[order]
-        kept.append(rows[_first_of_each(boxes_xyxy[rows], scores[rows], views[rows], cut[rows])])
-    if not kept:
-        return torch.zeros(0, dtype=torch.int64, device=labels.device)
-    remaining = torch.cat(kept)
-    return remaining[torch.argsort(scores[remaining], descending=True, stable=True)]
+    # Whole boxes first, the surest first: a cut one then finds the whole that it is a part of.
+    order = torch.argsort(scores, descending=True, stable=True)
+    order = order[torch.argsort(cut[order].to(torch.uint8), stable=True)]
+    first = order[_first_of_each(boxes_xyxy[order], scores[order], labels[order], views[order], cut[order])]
+    return first[torch.argsort(scores[first], descending=True, stable=True)]
 
 
-def _first_of_each(boxes: Tensor, scores: Tensor, views: Tensor, cut: Tensor) -> Int[Tensor, " kept"]:
-    """Of one class, in the order in which they have a say: rows of those that are the first of their object."""
-    count, number = int(views.max()) + 1, 0
+def _first_of_each(boxes: Tensor, scores: Tensor, labels: Tensor, views: Tensor, cut: Tensor) -> Int[Tensor, " kept"]:
+    """In the order in which they have a say: rows of those that are the first of their object."""
+    number = 0
     rows = torch.zeros(len(boxes), dtype=torch.int64)
-    seen_by = torch.zeros(len(boxes), count, dtype=torch.bool)
+    seen_by = torch.zeros(len(boxes), int(views.max()) + 1 if len(views) else 0, dtype=torch.bool)
     for row, (view, is_cut) in enumerate(zip(views.tolist(), cut.tolist(), strict=True)):
         before = rows[:number]
         shared = _intersections(boxes[row], boxes[before])
@@ -198,7 +210,8 @@ def _first_of_each(boxes: Tensor, scores: Tensor, views: Tensor, cut: Tensor) ->
         free = ~seen_by[:number, view]
         union = box_area(boxes[row]) + box_area(boxes[before]) - shared
         likeness = shared / union.clamp(min=_NO_AREA)
-        likeness = torch.where(free & (likeness >= SAME_IOU), likeness, torch.zeros_like(likeness))
+        same = free & (labels[before] == labels[row]) & (likeness >= SAME_IOU)
+        likeness = torch.where(same, likeness, torch.zeros_like(likeness))
         if is_cut:
             part = shared / box_area(boxes[row]).clamp(min=_NO_AREA)
             whole = free & ~cut[before] & (part >= CONTAINED) & (scores[before] >= RIVAL_SCORE * scores[row])

@@ -46,7 +46,7 @@ def detect_on_tiles(
         images = preprocess_images([view.crop(image) for view in batch], preprocess)
         prediction = model(_as_model(images, model))
         found += decode_detections(prediction, [view.size_hw for view in batch], threshold=threshold)
-    return _merged([_take(each, _finite(each)[:most]) for each in found], views, picture_hw)
+    return _merged([_take(each, _finite(each)[:most]) for each in found], views, picture_hw, tiling)
 
 
 def _as_model(images: ImageBatch, model: nn.Module) -> ImageBatch:
@@ -69,8 +69,14 @@ def _take(found: RawDetections, rows: Tensor) -> RawDetections:
     )
 
 
-def _merged(found: list[RawDetections], views: list[Tile], picture_hw: tuple[int, int]) -> RawDetections:
+def _merged(
+    found: list[RawDetections], views: list[Tile], picture_hw: tuple[int, int], tiling: Tiling
+) -> RawDetections:
     """The answers of all views as those of one picture."""
+    for number, view in enumerate(views):
+        in_picture = found[number].boxes_xyxy_px + view.origin
+        rows = (~view.left_to_neighbours(in_picture, picture_hw, tiling.overlap_hw)).nonzero()[:, 0]
+        found[number] = _take(found[number], rows)
     boxes = [each.boxes_xyxy_px + view.origin for each, view in zip(found, views, strict=True)]
     cut = [view.cuts(each, picture_hw) for each, view in zip(boxes, views, strict=True)]
     of_view = [torch.full((len(each.scores),), number) for number, each in enumerate(found)]

@@ -46,6 +46,13 @@ def test_only_inner_edges_cut():
     assert RIGHT.cuts(boxes[:1] + 80, PICTURE_HW).tolist() == [True]
 
 
+def test_what_the_neighbour_sees_more_of_is_left_to_it():
+    """The overlap of 20 less both edges is 16: a cut box narrower than that is seen better from the other side."""
+    boxes = torch.tensor([[90.0, 40, 100, 60], [83, 0, 100, 100], [85, 0, 97, 5], [0, 40, 10, 60]])
+    assert LEFT.left_to_neighbours(boxes, PICTURE_HW, (20, 20)).tolist() == [True, False, False, False]
+    assert not bool(LEFT.left_to_neighbours(boxes, PICTURE_HW, (0, 0)).any())
+
+
 def test_a_crop_is_of_the_tile():
     image = torch.arange(180).expand(3, 100, 180)
     assert RIGHT.crop(image)[0, 0].tolist() == list(range(80, 180))
@@ -61,7 +68,7 @@ def test_two_objects_of_one_view_stay_two():
 
 
 def test_another_class_is_another_object():
-    assert merged((0, (82, 40, 96, 60), 0.8), (1, (82, 40, 96, 60), 0.9, 1)) == [1, 0]
+    assert merged((0, (84, 40, 96, 60), 0.8), (1, (84, 40, 96, 60), 0.9, 1)) == [1, 0]
 
 
 def test_the_whole_view_displaces_the_cut_one_though_less_sure():
@@ -72,6 +79,11 @@ def test_an_object_too_large_for_a_tile_is_taken_from_the_whole_picture():
     found = [(0, (50, 10, 100, 90), 0.9), (1, (80, 10, 140, 90), 0.8), (2, (50, 10, 140, 90), 0.5)]
     assert merged(*found) == [2]
     assert merged(*found[:2]) == [0, 1], "where nobody saw the whole, the parts remain"
+
+
+def test_a_part_taken_for_another_class_gives_way_to_the_whole():
+    assert merged((0, (60, 40, 100, 60), 0.9), (2, (60, 40, 120, 60), 0.6, 1)) == [1]
+    assert merged((0, (60, 40, 90, 60), 0.9), (2, (60, 40, 120, 60), 0.6, 1)) == [0, 1], "nothing cuts that one"
 
 
 def test_what_is_hardly_believed_displaces_nothing():
