@@ -224,20 +224,12 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         raise UserError(
             "[lora] adapts a model, and none is named", where=where, mend="name one with model.weights, or --model"
         )
-    data = fill(DataSettings, section("data"), section="data", where=where)
-    augmentation = _augmentation(section("augmentation"), where)
-    if data.annotations == "panoptic" and augmentation.several:
-        raise UserError(
-            "mosaic, mixup and copy_paste do not know stuff, of which a picture has one segment a kind",
-            where=where,
-            mend="leave them out, or set data.annotations to instances",
-        )
-    return Recipe(
+    recipe = Recipe(
         model=model,
-        data=data,
+        data=fill(DataSettings, section("data"), section="data", where=where),
         scenes=fill(SceneConfig, section("scenes"), section="scenes", where=where),
         preprocess=fill(Preprocess, usual["preprocess"] | section("preprocess"), section="preprocess", where=where),
-        augmentation=augmentation,
+        augmentation=_augmentation(section("augmentation"), where),
         loss=fill(DetectionLossConfig, usual["loss"] | section("loss"), section="loss", where=where),
         optimizer=fill(OptimizerSettings, section("optimizer"), section="optimizer", where=where),
         schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
@@ -245,6 +237,24 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         panoptic=fill(PanopticRule, section("panoptic"), section="panoptic", where=where),
         lora=fill(LoraSettings, section("lora"), section="lora", where=where) if "lora" in tables else None,
     )
+    _check_together(recipe, where)
+    return recipe
+
+
+def _check_together(recipe: Recipe, where: object) -> None:
+    """Refuse settings of different sections that do not go together."""
+    if recipe.data.annotations == "panoptic" and recipe.augmentation.several:
+        raise UserError(
+            "mosaic, mixup and copy_paste do not know stuff, of which a picture has one segment a kind",
+            where=where,
+            mend="leave them out, or set data.annotations to instances",
+        )
+    if recipe.run.close_augmentation and recipe.schedule.kind == "flat_cosine" and not recipe.schedule.floor:
+        raise UserError(
+            "the closing steps of flat_cosine would learn at a rate of 0",
+            where=where,
+            mend="set schedule.floor, such as 0.05",
+        )
 
 
 _MODEL_KEYS = tuple(field.name for field in dataclasses.fields(ModelSettings) if field.name != "config")

@@ -1,5 +1,6 @@
 """Recipes: what they say, what they refuse, and that they read back as written."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,26 @@ def test_scale_is_short_for_the_paper_at_another_size():
         ({"data": {"val_limit": -1}}, "limits must not be negative"),
         ({"schedule": {"drop_at": 3}}, "not a list"),
         ({"schedule": {"drop_factor": 0.0}}, "drop_factor must be above 0"),
+        ({"augmentation": {"mosaik": 1.0}}, r"unknown key in \[augmentation\]: 'mosaik'. did you mean 'mosaic'"),
+        ({"augmentation": {"fit": [64, 64], "scale": 64}}, "both fit and scales say how large"),
+        ({"augmentation": {"mosaic": 0.5}, "data": {"annotations": "panoptic"}}, "do not know stuff"),
+        (
+            {"schedule": {"kind": "flat_cosine"}, "run": {"steps": 3, "close_augmentation": 0.1}},
+            "would learn at a rate of 0. set schedule.floor",
+        ),
     ],
 )
 def test_mistakes_are_user_errors(sections, message):
     with pytest.raises(UserError, match=message):
         recipe(**sections)
+
+
+def test_fit_takes_the_place_of_the_papers_sizes_and_crop():
+    fitted = recipe(augmentation={"fit": [240, 320], "mosaic": 0.5})
+    assert fitted.augmentation == Augmentation.fitted((240, 320), mosaic=0.5)
+    again = recipe_from_tables(tomllib.loads(fitted.text()), where="again")
+    assert again.augmentation == fitted.augmentation
+    assert recipe(augmentation={"fit": [64, 64], "crop_prob": 0.5}).augmentation.crop_prob == 0.5
 
 
 def test_overrides_win_and_are_checked(tmp_path: Path):
@@ -92,3 +108,13 @@ def test_a_cosine_run_cannot_be_made_longer():
     one = recipe(schedule={"kind": "cosine"}).tables()
     longer = recipe_from_tables({"run": {"steps": 20}, "schedule": {"kind": "cosine"}}, where="x").tables()
     assert differences(one, longer) == {"run.steps": (10, 20)}
+
+
+def test_a_run_that_closes_is_as_long_as_it_was_begun():
+    def longer(**run) -> dict:
+        return differences(*(recipe(run={"steps": steps, **run}).tables() for steps in (10, 20)))
+
+    assert longer() == {}
+    assert longer(close_augmentation=0.1) == {"run.steps": (10, 20)}
+    chosen = recipe(optimizer={"batch_size": 8}).tables(), recipe(optimizer={"batch_size": 0}).tables()
+    assert differences(*chosen) == {}

@@ -188,7 +188,13 @@ def test_a_run_with_strong_augmentation_resumes_in_the_middle_of_an_epoch(tiny, 
         "augmentation.hue=0.1",
     ]
     words += ["augmentation.turn=true", "augmentation.multi_scale=[0.5, 1.5]", "run.close_augmentation=0.4"]
-    words += ["schedule.kind=flat_cosine", "schedule.flat=0.3", "run.checkpoint_every=0", "data.train_limit=14"]
+    words += [
+        "schedule.kind=flat_cosine",
+        "schedule.flat=0.3",
+        "schedule.floor=0.1",
+        "run.checkpoint_every=0",
+        "data.train_limit=14",
+    ]
     recipe = tiny("run.steps=8", *words, "run.evaluate_every=4", "optimizer.decay_norms=false")
 
     def interrupt(model) -> dict[str, float]:
@@ -252,7 +258,7 @@ def test_minutes_become_steps_once(tiny, tmp_path: Path, monkeypatch):
     said = io.StringIO()
     monkeypatch.setattr(Stopwatch, "steps", lambda self, step, seconds: 9 if step == 3 else None)
     words = ["run.steps=0", "run.minutes=5", "run.close_augmentation=0.34", "run.checkpoint_every=0"]
-    recipe = tiny(*words, "schedule.kind=flat_cosine", "run.evaluate_every=2", "run.log_every=1")
+    recipe = tiny(*words, "schedule.kind=flat_cosine", "schedule.floor=0.1", "run.evaluate_every=2")
     stopped = []
 
     def evaluate(model) -> dict[str, float]:
