@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import DetrConfig, DetrForObjectDetection, DetrForSegmentation, ResNetConfig
 
-from sleuth.models.detr import Detr
+from sleuth.models.detector import Detector
 from sleuth.types import ImageBatch, SetPrediction
 
 Peer = DetrForObjectDetection | DetrForSegmentation
@@ -73,7 +73,7 @@ def ask_peer(model: Peer, images: ImageBatch) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def ask_ours(model: Detr, images: ImageBatch) -> dict[str, Tensor]:
+def ask_ours(model: Detector, images: ImageBatch) -> dict[str, Tensor]:
     """The same of ours."""
     found: SetPrediction = model(images)
     answer = {"logits": found.logits[-1], "pred_boxes": found.boxes_cxcywh[-1]}

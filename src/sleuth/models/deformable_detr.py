@@ -45,7 +45,8 @@ class DeformableDetrConfig:
         dilation: twice the resolution of the coarsest map, from a dilated last stage.
         frozen_norm: frozen batch norm in the backbone (published weights); False trains it (from scratch).
         backbone_width: channels of the first stage; 64 in the paper.
-        backbone_levels: how many of the backbone's four maps become levels, the coarsest ones; 3 in the paper.
+        backbone_stages: how many of the backbone's four stages are used; 4 in the paper.
+        backbone_levels: how many of their maps become levels, the coarsest ones; 3 in the paper.
         num_levels: levels of the pyramid; those beyond the backbone's are made of its last map.
         encoder_points: points that each head of the encoder looks at on each level.
         decoder_points: points of each head of the decoder.
@@ -74,6 +75,7 @@ class DeformableDetrConfig:
     dilation: bool = False
     frozen_norm: bool = True
     backbone_width: int = 64
+    backbone_stages: int = 4
     backbone_levels: int = 3
     num_levels: int = 4
     encoder_points: int = 4
@@ -99,8 +101,11 @@ class DeformableDetrConfig:
         for name in ("num_heads", "decoder_num_heads"):
             if self.dim % 32 or self.dim % (getattr(self, name) or 1):
                 raise ValueError(f"dim = {self.dim} is not a multiple of 32 and of {name} = {getattr(self, name)}")
-        if self.backbone_levels > 4:
-            raise ValueError(f"backbone_levels = {self.backbone_levels} is more than the 4 that there are")
+        if self.backbone_stages > 4:
+            raise ValueError(f"backbone_stages = {self.backbone_stages} is more than the 4 that there are")
+        if self.backbone_levels > self.backbone_stages:
+            of = f"backbone_stages = {self.backbone_stages}"
+            raise ValueError(f"backbone_levels = {self.backbone_levels} is more than {of}")
         if self.num_levels < self.backbone_levels:
             raise ValueError(f"num_levels = {self.num_levels} is less than backbone_levels = {self.backbone_levels}")
         if self.two_stage and not self.refine:
@@ -273,6 +278,7 @@ def build_backbone(config: DeformableDetrConfig) -> ResNet:
         name=config.backbone,
         frozen_norm=config.frozen_norm,
         dilate_last=config.dilation,
+        num_stages=config.backbone_stages,
         width=config.backbone_width,
     )
 

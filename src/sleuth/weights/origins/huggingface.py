@@ -13,6 +13,7 @@ from sleuth.models.families import build_detector, has_masks
 from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, read_tensors
 from sleuth.weights.hub import CONFIG, WEIGHTS, shards_of
 from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic
+from sleuth.weights.origins.deformable_detr_huggingface import DEFORMABLE_DETR
 from sleuth.weights.origins.detr_huggingface import DETR
 from sleuth.weights.origins.dfine_huggingface import DFINE
 from sleuth.weights.origins.fields import Fields
@@ -23,6 +24,7 @@ from sleuth.weights.processors import read_processor
 
 READERS: Mapping[str, Reader] = {
     "detr": DETR,
+    "deformable_detr": DEFORMABLE_DETR,
     "d_fine": DFINE,
 }
 """What reads a folder, by the ``model_type`` of its config.json."""

@@ -9,6 +9,7 @@ from sleuth.errors import UserError
 from sleuth.files import atomic_write
 from sleuth.weights.checkpoint import LoadedModel, save_tensors
 from sleuth.weights.hub import CONFIG, WEIGHTS
+from sleuth.weights.origins.deformable_detr_huggingface_export import express_deformable_detr
 from sleuth.weights.origins.detr_huggingface_export import express_detr
 from sleuth.weights.origins.dfine_huggingface_export import express_dfine
 from sleuth.weights.origins.writing import Writer
@@ -17,6 +18,7 @@ from sleuth.weights.processors import write_processor
 
 WRITERS: Mapping[str, Writer] = {
     "detr": express_detr,
+    "deformable-detr": express_deformable_detr,
     "dfine": express_dfine,
 }
 """What expresses a model in that library's terms, by its family."""
