@@ -1,22 +1,19 @@
 """Checkpoints of the original project (facebookresearch/detr): read from .pth files, and written for its code."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sleuth.errors import UserError
-from sleuth.files import atomic_write
-from sleuth.models.detr import DetrConfig, build_detr
-from sleuth.tasks.preprocess import Preprocess
-from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, preprocess_from
+from sleuth.models.detr import DetrConfig
+from sleuth.weights.checkpoint import LoadedModel
 from sleuth.weights.maps.detr_original import DETR_ORIGINAL, DETR_ORIGINAL_MASKS
-from sleuth.weights.origins.coco_names import coco_is_thing, coco_names
 from sleuth.weights.origins.detr_huggingface_export import detr_config
 from sleuth.weights.origins.fields import Fields
+from sleuth.weights.origins.original_files import count, filled, resnet_of, write_weights
 from sleuth.weights.origins.writing import plain_state
 from sleuth.weights.pickles import PickledWeights
 
@@ -62,25 +59,8 @@ def read_detr(
         )
     except ValueError as error:
         raise UserError(f"the numbers make no model: {error}", where=path, mend=_MEND) from error
-    extra = options.table("sleuth")
-    names = _names(extra, config.num_classes)
-    card = detector_card(
-        config,
-        names=names,
-        category_ids=_category_ids(extra, config.num_classes),
-        preprocess=_preprocess(extra),
-        notes={"origin": "original"},
-        is_thing=_is_thing(extra, names),
-    )
-    with torch.device("meta"):
-        shapes = {key: tensor.shape for key, tensor in build_detr(config).state_dict().items()}
-    try:
-        ours = (DETR_ORIGINAL_MASKS if masks else DETR_ORIGINAL).load(pickled.tensors, shapes)
-    except UserError as error:
-        raise UserError(error.what, where=path, mend=_MEND) from error
-    model = build_detr(config)
-    fill(model, ours, path)
-    return LoadedModel(model.eval(), card)
+    keys = DETR_ORIGINAL_MASKS if masks else DETR_ORIGINAL
+    return filled(config, keys, pickled, path, mend=_MEND)
 
 
 def write_detr(path: Path, loaded: LoadedModel) -> None:
@@ -96,7 +76,7 @@ def write_detr(path: Path, loaded: LoadedModel) -> None:
     Raises:
         UserError: the original cannot express the model, or the file cannot be written.
     """
-    config, card = detr_config(loaded), loaded.card
+    config = detr_config(loaded)
     _check_expressible(config)
     keys = DETR_ORIGINAL_MASKS if config.masks else DETR_ORIGINAL
     options = {
@@ -113,15 +93,8 @@ def write_detr(path: Path, loaded: LoadedModel) -> None:
         "pre_norm": config.pre_norm,
         "masks": config.masks,
         "num_classes": config.num_classes,
-        "sleuth": {
-            "names": list(card.names),
-            "category_ids": list(card.category_ids),
-            "is_thing": list(card.is_thing),
-            "preprocess": asdict(loaded.preprocess),
-        },
     }
-    with atomic_write(path) as temporary:
-        torch.save({"model": keys.export(plain_state(loaded, counters=False)), "args": options}, temporary)
+    write_weights(path, keys.export(plain_state(loaded, counters=False)), options, loaded)
 
 
 def _config(tensors: Mapping[str, Tensor], path: Path, *, masks: bool) -> DetrConfig:
@@ -134,28 +107,20 @@ def _config(tensors: Mapping[str, Tensor], path: Path, *, masks: bool) -> DetrCo
             raise UserError(f"holds no {key!r}, so it is no DETR of the original", where=path, mend=_MEND)
         return found.shape
 
-    def count(before: str, after: str) -> int:
-        number = 0
-        while f"{prefix}{before}{number}{after}" in tensors:
-            number += 1
-        return number
-
     num_queries, dim = shape("query_embed.weight", 2)
     width = shape("backbone.0.body.layer1.0.conv1.weight", 4)[0]
-    depths = tuple(count(f"backbone.0.body.layer{stage}.", ".conv1.weight") for stage in range(1, 5))
-    bottleneck = f"{prefix}backbone.0.body.layer1.0.conv3.weight" in tensors
     pre_norm = f"{prefix}transformer.encoder.norm.weight" in tensors
     learned = f"{prefix}backbone.1.row_embed.weight" in tensors
     try:
         return DetrConfig(
-            backbone=_backbone(depths, bottleneck, path),
+            backbone=resnet_of(tensors, path, prefix=prefix),
             backbone_width=width,
             num_classes=shape("class_embed.bias", 1)[0] - 1,
             num_queries=num_queries,
             dim=dim,
             num_heads=1,
-            encoder_layers=count("transformer.encoder.layers.", ".norm1.weight"),
-            decoder_layers=count("transformer.decoder.layers.", ".norm1.weight"),
+            encoder_layers=count(tensors, f"{prefix}transformer.encoder.layers.", ".norm1.weight"),
+            decoder_layers=count(tensors, f"{prefix}transformer.decoder.layers.", ".norm1.weight"),
             feedforward_dim=shape("transformer.decoder.layers.0.linear1.weight", 2)[0],
             pre_norm=pre_norm,
             positions="learned" if learned else "sine",
@@ -163,50 +128,6 @@ def _config(tensors: Mapping[str, Tensor], path: Path, *, masks: bool) -> DetrCo
         )
     except ValueError as error:
         raise UserError(f"the numbers make no model: {error}", where=path, mend=_MEND) from error
-
-
-def _backbone(depths: tuple[int, ...], bottleneck: bool, path: Path) -> Any:
-    known: dict[tuple[tuple[int, ...], bool], str] = {
-        ((1, 1, 1, 1), False): "resnet10",
-        ((2, 2, 2, 2), False): "resnet18",
-        ((3, 4, 6, 3), False): "resnet34",
-        ((3, 4, 6, 3), True): "resnet50",
-        ((3, 4, 23, 3), True): "resnet101",
-    }
-    if (depths, bottleneck) not in known:
-        kind = "bottleneck" if bottleneck else "basic"
-        what = f"a backbone of {kind} blocks {list(depths)} is not supported"
-        raise UserError(what, where=path, mend=f"known: {', '.join(known.values())}")
-    return known[depths, bottleneck]
-
-
-def _names(extra: Fields, num_classes: int) -> tuple[str, ...]:
-    said = extra.any("names")
-    if isinstance(said, list) and len(said) == num_classes:
-        return tuple(map(str, said))
-    return coco_names(num_classes) or tuple(f"LABEL_{label}" for label in range(num_classes))
-
-
-def _category_ids(extra: Fields, num_classes: int) -> tuple[int, ...]:
-    ids = extra.wholes("category_ids", list(range(num_classes)))
-    return tuple(ids) if len(ids) == num_classes else tuple(range(num_classes))
-
-
-def _is_thing(extra: Fields, names: tuple[str, ...]) -> tuple[bool, ...]:
-    said = extra.any("is_thing")
-    if isinstance(said, list) and len(said) == len(names):
-        return tuple(map(bool, said))
-    return coco_is_thing(names) or ()
-
-
-def _preprocess(extra: Fields) -> Preprocess:
-    """The original's own, unless `sleuth convert` kept another."""
-    if "preprocess" not in extra:
-        return Preprocess()
-    try:
-        return preprocess_from(extra.table("preprocess").values)
-    except (TypeError, ValueError) as error:
-        raise extra.fault("preprocess", str(error)) from error
 
 
 def _check_expressible(config: DetrConfig) -> None:
