@@ -13,6 +13,8 @@ from golden_fixture import load_fixture
 from sleuth.models.deformable_detr import DeformableDetrConfig, build_deformable_detr
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion
 from sleuth.weights.maps.deformable_detr_original import deformable_detr_original
+from sleuth.weights.origins.original import ORIGINALS
+from sleuth.weights.pickles import PickledWeights
 
 PLAIN, REFINED, TWO_STAGE = "deformable_detr_r50", "deformable_detr_r50_refine", "deformable_detr_r50_two_stage"
 CONFIGS = {
@@ -79,6 +81,17 @@ def test_matches_losses_and_gradients_agree(found: Run, name: str) -> None:
 
 def test_decoding_agrees(found: Run) -> None:
     found.check_decoded()
+
+
+def test_a_checkpoint_tells_what_it_is(found: Run) -> None:
+    pickled = PickledWeights(found.fixture.weights, found.fixture.spec["config"])
+    (original,) = [each for each in ORIGINALS if each.recognises(pickled.tensors.keys())]
+    loaded = original.read(pickled, Path("checkpoint.pth"))
+    assert loaded.config == CONFIGS[found.fixture.spec["fixture"]]
+    assert loaded.loss == LOSS
+    assert loaded.card.names[1] == "person"
+    state = found.model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in loaded.model.state_dict().items())
 
 
 def test_the_key_map_inverts(found: Run) -> None:

@@ -15,6 +15,8 @@ from sleuth.queries import denoising
 from sleuth.queries.denoising import DenoisingQueries, Noise
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion
 from sleuth.weights.maps.dino_original import dino_original
+from sleuth.weights.origins.original import ORIGINALS
+from sleuth.weights.pickles import PickledWeights
 
 CONFIG = DinoConfig(num_queries=100)
 LOSS = DetectionLossConfig(classes="focal", class_weight=1.0, match_class=2.0)
@@ -134,6 +136,15 @@ def test_losses_and_gradients_of_training_agree(trained: Run) -> None:
     layers = {"_dn": "_denoising_5", **{f"_dn_{layer}": f"_denoising_{layer}" for layer in range(5)}}
     trained.check_losses("targets_a", report, LAYERS | layers)
     trained.check_gradients("targets_a", report.total)
+
+
+def test_a_checkpoint_tells_what_it_is(plain: Run) -> None:
+    pickled = PickledWeights(plain.fixture.weights, plain.fixture.spec["config"])
+    (original,) = [each for each in ORIGINALS if each.recognises(pickled.tensors.keys())]
+    loaded = original.read(pickled, Path("checkpoint.pth"))
+    assert (loaded.config, loaded.loss) == (CONFIG, LOSS)
+    state = plain.model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in loaded.model.state_dict().items())
 
 
 def test_the_key_map_inverts(plain: Run) -> None:

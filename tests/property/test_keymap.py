@@ -9,8 +9,11 @@ from hypothesis import given
 
 from sleuth.errors import UserError
 from sleuth.weights.keymap import KeyMap, Rule
+from sleuth.weights.maps.deformable_detr_huggingface import deformable_detr_huggingface
+from sleuth.weights.maps.deformable_detr_original import deformable_detr_original
 from sleuth.weights.maps.detr_huggingface import detr_huggingface
 from sleuth.weights.maps.detr_original import DETR_ORIGINAL, DETR_ORIGINAL_MASKS
+from sleuth.weights.maps.dino_original import dino_original
 
 TABLES = {
     "original": DETR_ORIGINAL,
@@ -19,6 +22,14 @@ TABLES = {
     "huggingface, own resnet": detr_huggingface(backbone="resnet"),
     "huggingface, version 5": detr_huggingface(backbone="resnet", masks=True, layout="v5"),
     "huggingface, two stages": detr_huggingface(backbone="timm", stages=2),
+    "deformable, original": deformable_detr_original(decoder_layers=3),
+    "deformable, original, two-stage": deformable_detr_original(decoder_layers=3, refine=True, two_stage=True),
+    "deformable, huggingface": deformable_detr_huggingface(backbone="timm", decoder_layers=3, refine=True),
+    "deformable, huggingface, two-stage": deformable_detr_huggingface(
+        backbone="resnet", decoder_layers=2, refine=True, two_stage=True, layout="v5"
+    ),
+    "dino": dino_original(decoder_layers=3),
+    "dino, own heads": dino_original(decoder_layers=3, shared_class_head=False, shared_box_head=False),
 }
 NUMBERS = st.dictionaries(st.sampled_from(["layer", "stage", "block", "n"]), st.integers(0, 120), min_size=4)
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 from sleuth.errors import UserError
 from sleuth.weights.checkpoint import LoadedModel
+from sleuth.weights.origins.deformable_detr_original import (
+    is_deformable_detr,
+    read_deformable_detr,
+    write_deformable_detr,
+)
 from sleuth.weights.origins.detr_original import is_detr, read_detr, write_detr
 from sleuth.weights.origins.dfine_original import is_dfine, read_dfine, write_dfine
+from sleuth.weights.origins.dino_original import is_dino, read_dino, write_dino
 from sleuth.weights.pickles import read_pickle
 
 
@@ -32,6 +38,14 @@ class Original:
 
 ORIGINALS: tuple[Original, ...] = (
     Original("facebookresearch/detr", "detr", is_detr, read_detr, write_detr),
+    Original(
+        "fundamentalvision/Deformable-DETR",
+        "deformable-detr",
+        is_deformable_detr,
+        read_deformable_detr,
+        write_deformable_detr,
+    ),
+    Original("IDEA-Research/DINO", "dino", is_dino, read_dino, write_dino),
     Original("Peterande/D-FINE", "dfine", is_dfine, read_dfine, write_dfine),
 )
 
