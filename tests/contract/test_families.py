@@ -51,6 +51,7 @@ OWN: dict[str, dict[str, object]] = {
         "bins": 8,
         "num_denoising": 8,
     },
+    "rtdetr": {"encoder_dim": 32, "encoder_num_heads": 2, "encoder_feedforward_dim": 32, "num_points": (2, 1, 2)},
 }
 """Numbers of the small model of one family, where `TINY` makes none."""
 

@@ -9,6 +9,7 @@ from sleuth.models.detector import Detector, DetectorConfig, field_names, has_ma
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.models.dfine import DfineConfig, build_dfine
 from sleuth.models.dino import DinoConfig, build_dino
+from sleuth.models.rtdetr import RtDetrConfig, build_rtdetr
 from sleuth.models.sleuth import SleuthConfig, build_sleuth
 
 __all__ = [
@@ -49,6 +50,10 @@ _DEFORMABLE_DETR = ("num_heads", "activation", "positions", "refine", "two_stage
 _DINO = ("num_heads", "activation", "temperature", *_LEVELS)
 
 _DFINE = ("num_heads", "encoder_num_heads", "num_points", "sampling", "answer_layer", "positions")
+_RTDETR = (
+    *("num_heads", "activation", "encoder_num_heads", "encoder_activation", "positions"),
+    *("num_points", "offset_scale", "cross_attention", "query_select", "eval_layers"),
+)
 
 FAMILIES: Mapping[str, Family] = {
     "detr": Family("detr", DetrConfig, build_detr, _DETR),
@@ -56,6 +61,7 @@ FAMILIES: Mapping[str, Family] = {
     "dino": Family("dino", DinoConfig, build_dino, _DINO),
     "sleuth": Family("sleuth", SleuthConfig, build_sleuth, ("num_heads",)),
     "dfine": Family("dfine", DfineConfig, build_dfine, _DFINE),
+    "rtdetr": Family("rtdetr", RtDetrConfig, build_rtdetr, _RTDETR),
 }
 """By name, as it stands in a model's card as ``architecture``."""
 

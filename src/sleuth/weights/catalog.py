@@ -16,6 +16,7 @@ from sleuth.models.detr import DetrConfig
 from sleuth.models.dfine_variants import DFINE_VARIANTS
 from sleuth.models.dino import DinoConfig
 from sleuth.models.families import build_detector, family_of
+from sleuth.models.rtdetr_variants import RTDETR_VARIANTS
 from sleuth.models.sleuth import SleuthConfig
 from sleuth.tasks.detection_loss import DetectionLossConfig
 from sleuth.tasks.preprocess import Preprocess
@@ -82,6 +83,7 @@ SLEUTH_L = replace(SLEUTH_M, backbone="resnet50", fusion_expansion=1.0, decoder_
 # Pictures keep their shape; sides need not be multiples of anything.
 SLEUTH_SIZES = Preprocess(shortest=480, longest=800)
 SLEUTH_LOSS = DetectionLossConfig(classes="matchability", focal_gamma=1.5, match_class=2.0)
+_RTDETR_LOSS = DetectionLossConfig(classes="varifocal", focal_alpha=0.75, match_class=2.0)
 
 CATALOG: Mapping[str, CatalogEntry] = {
     "sleuth-n": CatalogEntry(SLEUTH_N, SLEUTH_SIZES, loss=SLEUTH_LOSS),
@@ -113,6 +115,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
     "dino-r50": CatalogEntry(DINO_R50, Preprocess(), loss=DINO_LOSS),
     "dino-r50-5scale": CatalogEntry(replace(DINO_R50, backbone_levels=4, num_levels=5), Preprocess(), loss=DINO_LOSS),
     **{name: CatalogEntry(config, _SQUARE, loss=_DFINE_LOSS) for name, config in DFINE_VARIANTS.items()},
+    **{name: CatalogEntry(config, _SQUARE, loss=_RTDETR_LOSS) for name, config in RTDETR_VARIANTS.items()},
 }
 
 

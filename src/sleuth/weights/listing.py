@@ -13,6 +13,7 @@ Kind = Literal["bundled", "hub", "architecture"]
 _ORIGINAL = "facebookresearch/detr, served by the Hugging Face hub"
 _DEFORMABLE = "fundamentalvision/Deformable-DETR, served by the Hugging Face hub"
 _DFINE = "Peterande/D-FINE, served by the Hugging Face hub"
+_RTDETR = "lyuwenyu/RT-DETR, served by the Hugging Face hub"
 _HERE = "this project"
 _APACHE = "Apache-2.0"
 _COCO = "COCO val2017, published"
@@ -105,6 +106,24 @@ LISTED: Mapping[str, Listed] = {
     "facebook/detr-resnet-101-panoptic": _published(
         "DETR with ResNet-101 and a mask head", "detr-r101", 61_839_192, {"PQ": 45.1, "box AP": 40.1}
     ),
+    "PekingU/rtdetr_r18vd": _published("RT-DETR with ResNet-18-D", "rtdetr-r18", 20_174_608, {"box AP": 46.5}, _RTDETR),
+    "PekingU/rtdetr_r34vd": _published("RT-DETR with ResNet-34-D", "rtdetr-r34", 31_424_388, {"box AP": 48.9}, _RTDETR),
+    "PekingU/rtdetr_r50vd": _published("RT-DETR with ResNet-50-D", "rtdetr-r50", 42_891_372, {"box AP": 53.1}, _RTDETR),
+    "PekingU/rtdetr_r101vd": _published(
+        "RT-DETR with ResNet-101-D", "rtdetr-r101", 76_556_268, {"box AP": 54.3}, _RTDETR
+    ),
+    "PekingU/rtdetr_v2_r18vd": _published(
+        "RT-DETRv2 with ResNet-18-D", "rtdetrv2-r18", 20_174_608, {"box AP": 48.1}, _RTDETR
+    ),
+    "PekingU/rtdetr_v2_r34vd": _published(
+        "RT-DETRv2 with ResNet-34-D", "rtdetrv2-r34", 31_424_388, {"box AP": 49.9}, _RTDETR
+    ),
+    "PekingU/rtdetr_v2_r50vd": _published(
+        "RT-DETRv2 with ResNet-50-D", "rtdetrv2-r50", 42_891_372, {"box AP": 53.4}, _RTDETR
+    ),
+    "PekingU/rtdetr_v2_r101vd": _published(
+        "RT-DETRv2 with ResNet-101-D", "rtdetrv2-r101", 76_556_268, {"box AP": 54.3}, _RTDETR
+    ),
     "detr-r18": Listed("DETR with ResNet-18", "architecture", "detection", 28_843_552, "detr-r18"),
     "detr-r34": Listed("DETR with ResNet-34", "architecture", "detection", 38_944_288, "detr-r34"),
     "detr-r50": Listed(
@@ -164,6 +183,28 @@ LISTED: Mapping[str, Listed] = {
     "dfine-m": Listed("D-FINE with HGNetV2-B2", "architecture", "detection", 19_590_062, "dfine-m"),
     "dfine-l": Listed("D-FINE with HGNetV2-B4", "architecture", "detection", 31_244_150, "dfine-l"),
     "dfine-x": Listed("the largest D-FINE, with HGNetV2-B5", "architecture", "detection", 62_621_558, "dfine-x"),
+    "rtdetr-r18": Listed("RT-DETR with ResNet-18-D", "architecture", "detection", 20_184_464, "rtdetr-r18"),
+    "rtdetr-r34": Listed("RT-DETR with ResNet-34-D", "architecture", "detection", 31_441_668, "rtdetr-r34"),
+    "rtdetr-r50-m": Listed(
+        "RT-DETR with ResNet-50-D and a narrow encoder, of whose six decoder layers three run",
+        "architecture",
+        "detection",
+        36_593_772,
+        "rtdetr-r50-m",
+    ),
+    "rtdetr-r50": Listed("RT-DETR with ResNet-50-D", "architecture", "detection", 42_891_372, "rtdetr-r50"),
+    "rtdetr-r101": Listed("RT-DETR with ResNet-101-D", "architecture", "detection", 76_556_268, "rtdetr-r101"),
+    "rtdetrv2-r18": Listed("RT-DETRv2 with ResNet-18-D", "architecture", "detection", 20_184_464, "rtdetrv2-r18"),
+    "rtdetrv2-r34": Listed("RT-DETRv2 with ResNet-34-D", "architecture", "detection", 31_441_668, "rtdetrv2-r34"),
+    "rtdetrv2-r50-m": Listed(
+        "RT-DETRv2 with ResNet-50-D and a narrow encoder, of whose six decoder layers three run",
+        "architecture",
+        "detection",
+        36_593_772,
+        "rtdetrv2-r50-m",
+    ),
+    "rtdetrv2-r50": Listed("RT-DETRv2 with ResNet-50-D", "architecture", "detection", 42_891_372, "rtdetrv2-r50"),
+    "rtdetrv2-r101": Listed("RT-DETRv2 with ResNet-101-D", "architecture", "detection", 76_556_268, "rtdetrv2-r101"),
 }
 
 

@@ -11,6 +11,9 @@ from sleuth.tasks.detection import Preprocess
 from sleuth.weights.catalog import CATALOG, build, entry
 
 PAPER = ("detr-r50", "detr-r50-dc5", "detr-r101", "detr-r101-dc5")
+# Their authors cut off what follows the point.
+_SIZES = {"r18": 20.5, "r34": 31.5, "r50-m": 36.5, "r50": 42.5, "r101": 76.5}
+RTDETR = [(f"{version}-{size}", millions) for version in ("rtdetr", "rtdetrv2") for size, millions in _SIZES.items()]
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -25,7 +28,7 @@ def test_every_name_builds(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("deformable-detr-r50", 40), ("deformable-detr-r50-two-stage", 41), ("dino-r50", 47), ("dfine-l", 31)],
+    [("deformable-detr-r50", 40), ("deformable-detr-r50-two-stage", 41), ("dino-r50", 47), ("dfine-l", 31), *RTDETR],
 )
 def test_sizes_of_descendants_are_those_published(name: str, millions: float) -> None:
     with torch.device("meta"):

@@ -18,6 +18,7 @@ from sleuth.weights.origins.detr_huggingface import DETR
 from sleuth.weights.origins.dfine_huggingface import DFINE
 from sleuth.weights.origins.fields import Fields
 from sleuth.weights.origins.reading import FolderWeights, Reader
+from sleuth.weights.origins.rtdetr_huggingface import RT_DETR, RT_DETR_V2
 from sleuth.weights.pickles import read_pickle
 from sleuth.weights.processors import CONFIG_NAME as PROCESSOR
 from sleuth.weights.processors import read_processor
@@ -26,6 +27,8 @@ READERS: Mapping[str, Reader] = {
     "detr": DETR,
     "deformable_detr": DEFORMABLE_DETR,
     "d_fine": DFINE,
+    "rt_detr": RT_DETR,
+    "rt_detr_v2": RT_DETR_V2,
 }
 """What reads a folder, by the ``model_type`` of its config.json."""
 

@@ -12,6 +12,7 @@ from sleuth.weights.hub import CONFIG, WEIGHTS
 from sleuth.weights.origins.deformable_detr_huggingface_export import express_deformable_detr
 from sleuth.weights.origins.detr_huggingface_export import express_detr
 from sleuth.weights.origins.dfine_huggingface_export import express_dfine
+from sleuth.weights.origins.rtdetr_huggingface_export import express_rtdetr
 from sleuth.weights.origins.writing import Writer
 from sleuth.weights.processors import CONFIG_NAME as PROCESSOR
 from sleuth.weights.processors import write_processor
@@ -20,6 +21,7 @@ WRITERS: Mapping[str, Writer] = {
     "detr": express_detr,
     "deformable-detr": express_deformable_detr,
     "dfine": express_dfine,
+    "rtdetr": express_rtdetr,
 }
 """What expresses a model in that library's terms, by its family."""
 
