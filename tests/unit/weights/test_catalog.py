@@ -69,7 +69,7 @@ def test_an_unknown_name_is_told_the_nearest() -> None:
 
 def test_a_name_like_no_other_is_told_all() -> None:
     for name in ("zzzzzz", "zebra", "yolo", "my-model"):
-        with pytest.raises(UserError, match=r"known: detr-r18.*facebook/detr-resnet-50"):
+        with pytest.raises(UserError, match=r"known: .*detr-r18.*facebook/detr-resnet-50"):
             entry(name)
 
 
