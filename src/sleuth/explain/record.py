@@ -1,4 +1,8 @@
-"""Seeing who looks where: record the attention weights of a model while it runs."""
+"""Seeing who looks where: record the attention of a model while it runs.
+
+Dense attention looks at every token, and is recorded as a map of weights; deformable attention looks at a few points,
+and is recorded as these points and their weights. The two are different types, since they answer different questions.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,16 +12,51 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sleuth.nn.attention import AttentionCore, MultiHeadAttention, attention_weights
+from sleuth.nn.deformable import DeformableCore, Grids, MultiScaleDeformableAttention
+
+
+@dataclass(frozen=True)
+class SampledAttention:
+    """The points that a deformable attention looked at.
+
+    Args:
+        locations: x and y of each point, 0 to 1 over its level's (padded) width and height; level after level.
+        weights: of each point; they sum to one over the points of a query and head.
+        grids_hw: height and width of each level.
+        num_points: how many of the points lie on each level.
+    """
+
+    locations: Float[Tensor, "batch queries heads points 2"]
+    weights: Float[Tensor, "batch queries heads points"]
+    grids_hw: Grids
+    num_points: tuple[int, ...]
+
+
+Recorded = Float[Tensor, "batch heads queries keys"] | SampledAttention
+"""Weights of dense attention, or the points of deformable attention."""
 
 
 @dataclass
-class AttentionMaps(Mapping[str, Tensor]):
-    """Attention weights by the qualified name of the module that made them, each [batch, heads, queries, keys]."""
+class AttentionMaps(Mapping[str, Recorded]):
+    """Attention by the qualified name of the module that made it."""
 
-    entries: dict[str, list[Float[Tensor, "batch heads queries keys"]]] = field(default_factory=dict)
+    entries: dict[str, list[Recorded]] = field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> Float[Tensor, "batch heads queries keys"]:
-        """The weights of the module's last run; earlier ones stay in ``entries``."""
+    @property
+    def dense(self) -> dict[str, Float[Tensor, "batch heads queries keys"]]:
+        """The weights of every dense attention's last run."""
+        return {name: last for name, last in self._last() if isinstance(last, Tensor)}
+
+    @property
+    def sampled(self) -> dict[str, SampledAttention]:
+        """The points of every deformable attention's last run."""
+        return {name: last for name, last in self._last() if isinstance(last, SampledAttention)}
+
+    def _last(self) -> Iterator[tuple[str, Recorded]]:
+        return ((name, runs[-1]) for name, runs in self.entries.items() if runs)
+
+    def __getitem__(self, name: str) -> Recorded:
+        """What the module's last run looked at; earlier ones stay in ``entries``."""
         if name not in self.entries:
             raise KeyError(f"no attention recorded for {name!r}; there is {sorted(self.entries)}")
         return self.entries[name][-1]
@@ -29,7 +68,7 @@ class AttentionMaps(Mapping[str, Tensor]):
         return len(self.entries)
 
 
-def _recorder(into: list[Tensor]) -> AttentionCore:
+def _recorder(into: list[Recorded]) -> AttentionCore:
     def core(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None, dropout: float) -> Tensor:
         if dropout > 0:
             raise RuntimeError("attention with dropout cannot be recorded: call model.eval() first")
@@ -40,11 +79,21 @@ def _recorder(into: list[Tensor]) -> AttentionCore:
     return core
 
 
+def _point_recorder(into: list[Recorded], read: DeformableCore) -> DeformableCore:
+    """The points are there before any core reads values at them: it goes on doing so."""
+
+    def core(value: Tensor, grids_hw: Grids, locations: Tensor, weights: Tensor, num_points: tuple[int, ...]) -> Tensor:
+        into.append(SampledAttention(locations.detach(), weights.detach(), grids_hw, num_points))
+        return read(value, grids_hw, locations, weights, num_points)
+
+    return core
+
+
 @contextmanager
 def record_attention(model: nn.Module, *, only: str = "") -> Iterator[AttentionMaps]:
-    """Record the attention of every layer while the block runs.
+    """Record the attention of every layer while the block runs, dense or deformable.
 
-    The recording core stands in for the fused one and is taken out again at the end, whatever happens.
+    Recording cores stand in for the modules' own and are taken out again at the end, whatever happens.
 
     Args:
         model: whose attention to record.
@@ -53,14 +102,19 @@ def record_attention(model: nn.Module, *, only: str = "") -> Iterator[AttentionM
     Raises:
         ValueError: the model has no such attention, or nothing ran inside the block.
     """
-    modules = {n: m for n, m in model.named_modules() if isinstance(m, MultiHeadAttention) and only in n}
+    kinds = (MultiHeadAttention, MultiScaleDeformableAttention)
+    modules = {n: m for n, m in model.named_modules() if isinstance(m, kinds) and only in n}
     if not modules:
         raise ValueError(f"the model has no attention whose name holds {only!r}")
     maps = AttentionMaps()
     cores = {name: module.core for name, module in modules.items()}
     try:
         for name, module in modules.items():
-            module.core = _recorder(maps.entries.setdefault(name, []))
+            into = maps.entries.setdefault(name, [])
+            if isinstance(module, MultiHeadAttention):
+                module.core = _recorder(into)
+            else:
+                module.core = _point_recorder(into, module.core)
         yield maps
     finally:
         for name, module in modules.items():
