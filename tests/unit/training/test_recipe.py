@@ -1,6 +1,7 @@
 """Recipes: what they say, what they refuse, and that they read back as written."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from sleuth.data.transforms import Augmentation
 from sleuth.errors import UserError
 from sleuth.training.recipe import differences, load_recipe, recipe_from_tables
-from sleuth.weights.catalog import CATALOG
+from sleuth.weights.catalog import CATALOG, names_of
 
 RUN = {"run": {"steps": 10}}
 
@@ -118,3 +119,28 @@ def test_a_run_that_closes_is_as_long_as_it_was_begun():
     assert longer(close_augmentation=0.1) == {"run.steps": (10, 20)}
     chosen = recipe(optimizer={"batch_size": 8}).tables(), recipe(optimizer={"batch_size": 0}).tables()
     assert differences(*chosen) == {}
+
+
+def test_the_family_follows_from_the_name_and_a_resolved_recipe_says_it():
+    name = names_of("dino")[0]
+    given = recipe(model={"name": name, "num_queries": 7})
+    assert given.model.family == "dino"
+    assert given.tables()["model"]["family"] == "dino"
+    assert given.loss == CATALOG[name].loss
+    assert recipe(model={"name": name}, loss={"l1_weight": 3.0}).loss == replace(CATALOG[name].loss, l1_weight=3.0)
+    assert recipe_from_tables(given.tables(), where="again") == given
+
+
+def test_a_recipe_from_before_there_were_families_is_a_detr():
+    tables = recipe(model={"name": "detr-small"}).tables()
+    del tables["model"]["family"]
+    assert recipe_from_tables(tables, where="old").model.family == "detr"
+    started = {**tables["model"], "name": "", "weights": "a file that is gone"}
+    assert recipe_from_tables({**tables, "model": started}, where="old").model.config.dim == 128
+
+
+def test_a_family_that_the_name_contradicts():
+    with pytest.raises(UserError, match=r"model.family = dino, but detr-r50 is a detr. models of that family: dino"):
+        recipe(model={"name": "detr-r50", "family": "dino"})
+    with pytest.raises(UserError, match=r"unknown key in \[model\]: 'pre_norm'"):
+        recipe(model={"name": names_of("dino")[0], "pre_norm": True})
