@@ -13,6 +13,8 @@ from sleuth.weights.maps.deformable_detr_huggingface import deformable_detr_hugg
 from sleuth.weights.maps.deformable_detr_original import deformable_detr_original
 from sleuth.weights.maps.detr_huggingface import detr_huggingface
 from sleuth.weights.maps.detr_original import DETR_ORIGINAL, DETR_ORIGINAL_MASKS
+from sleuth.weights.maps.dfine_huggingface import dfine_huggingface
+from sleuth.weights.maps.dfine_original import DFINE_ORIGINAL
 from sleuth.weights.maps.dino_original import dino_original
 
 TABLES = {
@@ -30,8 +32,13 @@ TABLES = {
     ),
     "dino": dino_original(decoder_layers=3),
     "dino, own heads": dino_original(decoder_layers=3, shared_class_head=False, shared_box_head=False),
+    "D-FINE, original": DFINE_ORIGINAL,
+    "D-FINE, huggingface": dfine_huggingface(),
+    "D-FINE, huggingface, version 5, heads twice": dfine_huggingface(layout="v5", twice=True),
 }
-NUMBERS = st.dictionaries(st.sampled_from(["layer", "stage", "block", "n"]), st.integers(0, 120), min_size=4)
+NUMBERS = st.dictionaries(
+    st.sampled_from(["layer", "stage", "block", "n", "step", "level"]), st.integers(0, 120), min_size=6
+)
 
 
 def concrete(pattern: str, numbers: dict[str, int]) -> str:

@@ -10,7 +10,6 @@ from sleuth.weights.maps.rtdetr_parts import (
 )
 
 _CONSTANT = "a constant of the input's size, computed anew"
-_AGAIN = "the same number once more"
 
 
 def _decoder() -> list[Rule]:
@@ -32,8 +31,10 @@ def _decoder() -> list[Rule]:
     rules += both_rules(f"decoder.pre_bbox_head.{mlp}", f"decoder.plain_box_head.{mlp}")
     rules += both_rules("decoder.dec_score_head.{layer}", "decoder.class_heads.{layer}")
     rules += both_rules(f"decoder.dec_bbox_head.{{layer}}.{mlp}", f"decoder.corner_heads.{{layer}}.{mlp}")
-    rules += [Rule(f"decoder.{name}", f"decoder.{name}") for name in ("up", "reg_scale")]
-    return rules + [Rule(f"decoder.decoder.{name}", op="drop", reason=_AGAIN) for name in ("up", "reg_scale")]
+    # Both the transformer and the decoder within hold the same two numbers.
+    return rules + [
+        Rule(f"decoder.{name}", f"decoder.{name}", aliases=(f"decoder.decoder.{name}",)) for name in ("up", "reg_scale")
+    ]
 
 
 def _queries() -> list[Rule]:

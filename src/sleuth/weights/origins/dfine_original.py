@@ -78,12 +78,10 @@ def write_dfine(path: Path, loaded: LoadedModel) -> None:
     if not isinstance(config, DfineConfig):
         raise TypeError(f"{type(config).__name__} is no DfineConfig")
     tensors = DFINE_ORIGINAL.export(plain_state(loaded))
-    # Constants, which its code keeps among the weights.
+    # A constant, which its code keeps among the weights.
     shares = torch.tensor([1 / count for count in config.num_points for _ in range(count)])
     for layer in range(config.decoder_layers):
         tensors[f"decoder.decoder.layers.{layer}.cross_attn.num_points_scale"] = shares.clone()
-    for name in ("up", "reg_scale"):
-        tensors[f"decoder.decoder.{name}"] = tensors[f"decoder.{name}"].clone()
     with atomic_write(path) as temporary:
         torch.save({"model": tensors}, temporary)
 
