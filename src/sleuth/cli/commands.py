@@ -21,7 +21,7 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the annotated pictures.")] = Path("sleuth-demo"),
-    model: ModelName = "detr-scenes",
+    model: ModelName = "sleuth-scenes",
     scenes: Annotated[int, typer.Option(help="How many held-out scenes AP is measured on.")] = 100,
 ) -> None:
     """Find, trace, measure and draw with the bundled model: offline.
@@ -35,7 +35,7 @@ def demo(
 
 def predict(
     sources: Annotated[list[str], typer.Argument(help="Pictures, folders, globs or videos.")],
-    model: ModelName = "detr-scenes",
+    model: ModelName = "sleuth-scenes",
     threshold: Annotated[float, typer.Option(help="Least score to report, 0 to 1.")] = 0.5,
     out: Annotated[
         Path | None,

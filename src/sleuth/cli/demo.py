@@ -43,7 +43,7 @@ def run_demo(folder: Path, model: str, scenes: int) -> None:
     loaded = open_model(model)
     source = SceneSource("test", max(scenes, SHOWN))
     if loaded.card.names != source.names:
-        raise UserError("the model was not trained on scenes", where=model, mend="use the bundled detr-scenes")
+        raise UserError("the model was not trained on scenes", where=model, mend="use the bundled sleuth-scenes")
     make_folder(folder)
     samples = [source.load(index) for index in range(SHOWN)]
     found = list(Predictor(loaded).stream((Frame(sample.image, sample.name) for sample in samples), THRESHOLD))
@@ -140,7 +140,7 @@ def _next(folder: Path, *, with_panoptic: bool) -> str:
         line = f"sleuth predict {folder}/plain-1.png --model {PANOPTIC_MODEL} --panoptic {folder}/maps"
         commands[line] = "its segments, as COCO writes them"
     commands |= {
-        "sleuth evaluate --model detr-scenes --data scenes --layers": "how each decoder layer improves",
+        "sleuth evaluate --model sleuth-scenes --data scenes --layers": "how each decoder layer improves",
         "sleuth trace --model detr-r50 --size 800x600": "the flow through the paper's model",
         "sleuth data check YOUR-FOLDER": "are my pictures and boxes sound?",
         "sleuth train --data YOUR-FOLDER --out runs/mine": "train on my own pictures",

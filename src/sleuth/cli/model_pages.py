@@ -6,7 +6,11 @@ from sleuth.files import atomic_write
 from sleuth.weights.listing import LISTED, Listed, published_as
 
 _HEAD = "<!-- Written by `sleuth models --docs docs/models`: change src/sleuth/weights/listing.py instead. -->\n"
-_OWN_PAGES = {"detr-scenes": "../detr-scenes.md", "detr-scenes-panoptic": "../detr-scenes-panoptic.md"}
+_OWN_PAGES = {
+    "sleuth-scenes": "../sleuth.md",
+    "detr-scenes": "../detr-scenes.md",
+    "detr-scenes-panoptic": "../detr-scenes-panoptic.md",
+}
 
 
 def write_pages(folder: Path) -> list[Path]:

@@ -97,6 +97,12 @@ CATALOG: Mapping[str, CatalogEntry] = {
     "detr-r101": CatalogEntry(replace(DETR_R50, backbone="resnet101"), Preprocess()),
     "detr-r101-dc5": CatalogEntry(replace(DETR_R50, backbone="resnet101", dilation=True), Preprocess()),
     "detr-small": CatalogEntry(DETR_SMALL, Preprocess(shortest=128, longest=128)),
+    "sleuth-scenes": CatalogEntry(
+        replace(SLEUTH_N, num_classes=15, num_queries=30),
+        Preprocess(shortest=192, longest=192),
+        weights=_BUNDLED / "sleuth-scenes.safetensors",
+        loss=SLEUTH_LOSS,
+    ),
     "detr-scenes": CatalogEntry(
         DETR_SMALL, Preprocess(shortest=128, longest=128), weights=_BUNDLED / "detr-scenes.safetensors"
     ),

@@ -66,6 +66,15 @@ def _dfine(size: str, parameters: int, score: float, *, more: bool = False) -> L
 
 
 LISTED: Mapping[str, Listed] = {
+    "sleuth-scenes": Listed(
+        "sleuth-n, trained on the built-in scenes; its weights come with Sleuth",
+        "bundled",
+        "detection",
+        4_569_196,
+        "sleuth-scenes",
+        {"AP": 0.853, "AP50": 0.966},
+        _SCENES,
+    ),
     "detr-scenes": Listed(
         "detr-small, trained on the built-in scenes; its weights come with Sleuth",
         "bundled",
