@@ -37,7 +37,8 @@ class RtDetrSize:
         decoder_layers: layers of the decoder.
         num_queries: objects that can be found.
         num_points: points sampled on each level by each head.
-        num_denoising: queries of denoising in each direction.
+        num_denoising: about how many denoising queries join while training.
+        frozen_norm: frozen batch norm in the backbone, for published weights.
     """
 
     stem: int = 16
@@ -53,6 +54,7 @@ class RtDetrSize:
     num_queries: int = 100
     num_points: int = 4
     num_denoising: int = 100
+    frozen_norm: bool = False
 
 
 def build_rtdetr(size: RtDetrSize, num_classes: int, *, as_shipped: bool = False) -> RTDetrV2ForObjectDetection:
@@ -73,7 +75,7 @@ def build_rtdetr(size: RtDetrSize, num_classes: int, *, as_shipped: bool = False
     peer = RTDetrV2ForObjectDetection(
         RTDetrV2Config(
             backbone_config=backbone,
-            freeze_backbone_batch_norms=False,
+            freeze_backbone_batch_norms=size.frozen_norm,
             num_labels=num_classes,
             encoder_in_channels=list(size.widths[1:]),
             encoder_hidden_dim=size.dim,

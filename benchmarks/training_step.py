@@ -7,7 +7,8 @@ backward pass and the fused AdamW on both sides. The two take turns, A B A B, an
 that of a process of its own for each, above what it holds after its imports.
 
 By default ours is a small RT-DETRv2; ``--model`` takes any name of the catalog, or a recipe. Hugging Face's has the
-same numbers if ours is an RT-DETR; else it is the small one, and the two are different models.
+same numbers if ours is an RT-DETRv2, and the same weights: before anything is timed, answers, loss and gradient of both
+must be equal. Else it is the small one, and the two are different models.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from sleuth.training.optimizer import OptimizerSettings, build_optimizer
 from sleuth.training.recipe import load_recipe
 from sleuth.types import ImageBatch, Target
 from sleuth.weights.catalog import build, entry
+from sleuth.weights.maps.rtdetr_huggingface import rtdetr_huggingface
 
 SIDES = ("sleuth", "peer")
 CLASSES = 3
@@ -116,6 +118,7 @@ def size_of(config: Any) -> RtDetrSize:
         num_queries=config.num_queries,
         num_points=config.num_points[0],
         num_denoising=config.num_denoising,
+        frozen_norm=config.frozen_norm,
     )
 
 
@@ -162,6 +165,47 @@ def make_step(side: str, words: argparse.Namespace) -> tuple[nn.Module, Step]:
         return total.detach()
 
     return model, step
+
+
+def check_equal(name: str) -> dict[str, float]:
+    """Largest differences of answers, loss and gradient between the two, without denoising, which draws numbers.
+
+    Raises:
+        AssertionError: they are not the same model.
+    """
+    ours, loss, config = our_model(name)
+    if not isinstance(config, RtDetrConfig) or config.version != 2:
+        return {}
+    torch.manual_seed(0)
+    # Fresh heads move no box: louder ones tell layers apart.
+    for head in (ours.queries.box_head, *ours.decoder.box_heads):
+        nn.init.normal_(head.layers[-1].weight, std=0.1)
+    peer = build_rtdetr(size_of(config), CLASSES)
+    peer.config.num_denoising = 0
+    keys = rtdetr_huggingface(version=2, frozen_norm=config.frozen_norm, layout="v5")
+    lacking = peer.load_state_dict(keys.export(ours.state_dict()), strict=False)
+    assert not lacking.unexpected_keys, lacking
+    assert all("n_points_scale" in key or "num_batches" in key for key in lacking.missing_keys), lacking
+    images, targets = make_batch(argparse.Namespace(size="192x256", batch_size=2, objects=5))
+    with torch.inference_mode():
+        mine, theirs = ours.eval()(images), peer.eval()(**peer_inputs(images))
+    totals = [
+        build_criterion(loss)(ours.train()(images), targets).total,
+        peer.train()(**peer_inputs(images), labels=peer_labels(targets)).loss,
+    ]
+    norms = []
+    for total, model in zip(totals, (ours, peer), strict=True):
+        total.backward()
+        norms.append(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm())
+    found = {
+        "logits": (mine.logits[-1] - theirs.logits).abs().max().item(),
+        "boxes": (mine.boxes_cxcywh[-1] - theirs.pred_boxes).abs().max().item(),
+        "loss, relative": (totals[0] / totals[1] - 1).abs().item(),
+        "gradient norm, relative": (norms[0] / norms[1] - 1).abs().item(),
+    }
+    assert max(found["logits"], found["boxes"], found["loss, relative"]) < 1e-4, found
+    assert found["gradient norm, relative"] < 1e-3, found
+    return found
 
 
 def time_turns(words: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, int]]:
@@ -232,12 +276,15 @@ def main() -> None:
         print(measure_memory(words.memory_of, words))
         return
     machine = describe()
+    equal = check_equal(words.model)
+    print("equal:", equal, flush=True)
     memory = {} if words.no_memory else {side: memory_in_a_process(side) for side in SIDES}
     times, parameters = time_turns(words)
     medians = {side: statistics.median(times[f"{side}_{words.clock}"]) for side in SIDES}
     results: dict[str, Any] = {
         "machine": machine,
         "words": {name: str(value) if isinstance(value, Path) else value for name, value in vars(words).items()},
+        "equal": equal,
         "parameters": parameters,
         "times": times,
         "seconds": medians,
