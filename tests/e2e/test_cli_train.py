@@ -113,7 +113,8 @@ def test_weights_of_other_classes_are_a_start(cli, tmp_path: Path, coco_data: Pa
 
 
 def test_a_length_in_steps_measures_about_twenty_times(coco_data: Path):
-    from sleuth.cli.recipe_words import TrainWords, tables_for_data
+    from sleuth.cli.recipe_words import tables_for_data
+    from sleuth.cli.train_words import TrainWords
 
     run = tables_for_data(TrainWords(data=str(coco_data), steps=400, batch_size=2))["run"]
     assert run["steps"] == 400
@@ -123,7 +124,8 @@ def test_a_length_in_steps_measures_about_twenty_times(coco_data: Path):
 
 
 def test_crowded_pictures_get_queries_enough(tmp_path: Path, coco_data: Path):
-    from sleuth.cli.recipe_words import TrainWords, tables_for_data
+    from sleuth.cli.recipe_words import tables_for_data
+    from sleuth.cli.train_words import TrainWords
 
     crowded = tmp_path / "crowded"
     shutil.copytree(coco_data, crowded)
@@ -133,8 +135,29 @@ def test_crowded_pictures_get_queries_enough(tmp_path: Path, coco_data: Path):
         {"id": n, "image_id": 1, "category_id": 5, "bbox": [n, n, 9, 9], "area": 81, "iscrowd": 0} for n in range(30)
     ]
     answer.write_text(json.dumps(page))
-    assert tables_for_data(TrainWords(data=str(crowded)))["model"]["num_queries"] == 45
-    assert "num_queries" not in tables_for_data(TrainWords(data=str(coco_data)))["model"]
+    assert tables_for_data(TrainWords(data=str(crowded), model="detr-small"))["model"]["num_queries"] == 45
+    assert "num_queries" not in tables_for_data(TrainWords(data=str(coco_data), model="detr-small"))["model"]
+    assert tables_for_data(TrainWords(data=str(crowded)))["model"]["num_queries"] == 50
+
+
+def test_data_alone_says_what_is_chosen_and_is_trained_on(cli, tmp_path: Path, coco_data: Path, monkeypatch):
+    from sleuth.cli import train
+
+    monkeypatch.setattr(train, "WORTH_A_TRIAL", 1)
+    run = tmp_path / "run"
+    sets = ["model.backbone=resnet10", "model.backbone_width=8", "model.dim=16", "model.num_heads=2"]
+    sets += ["model.decoder_layers=1", "model.feedforward_dim=16", "run.workers=0", "run.precision=32-true"]
+    words = ["--batch-size", "2", "--scale", "48", "--device", "cpu", *(w for value in sets for w in ("--set", value))]
+    said = cli("train", "--data", coco_data, "--steps", "2", *words, "--out", run)
+    assert said.code == 0, said.err
+    assert "sleuth-n: the smallest, as there is no GPU" in said.err
+    assert "pixels: as asked for" in said.err
+    assert "about a minute on this machine" in said.err
+    recipe = load_recipe(run / "recipe.toml")
+    assert (recipe.model.family, recipe.run.steps) == ("sleuth", 2)
+    assert cli("evaluate", "--model", run / "best.safetensors", "--data", coco_data).code == 0
+    said = cli("train", "--resume", "--out", run)
+    assert said.code == 0, said.err
 
 
 @pytest.mark.slow

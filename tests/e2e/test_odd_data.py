@@ -61,15 +61,33 @@ def write(tmp_path: Path):
     return make
 
 
-@pytest.fixture(params=["paper", "small data"])
+CHOSEN = [
+    "model.backbone=resnet10",
+    "model.backbone_width=8",
+    "model.dim=16",
+    "model.num_heads=2",
+    "model.decoder_layers=1",
+    "model.feedforward_dim=16",
+    "run.workers=0",
+    "run.precision=32-true",
+    "run.log_every=1",
+]
+"""A small one of Sleuth's own detectors."""
+
+
+@pytest.fixture(params=["paper", "small data", "chosen"])
 def trained(request, cli, tiny_training, tmp_path: Path):
-    """Train two steps on a data set, with the paper's augmentation and with all that small data may ask for."""
+    """Train two steps on a data set, as the paper, with all that small data may ask for, and as chosen for it."""
 
     def run(data: Path, *more: str):
         sets = [word for value in (*AUGMENTED, *more) for word in ("--set", value)]
         words = list(tiny_training)
+        if request.param == "chosen":
+            sets = [word for value in (*CHOSEN, *more) for word in ("--set", value)]
+            return cli("train", "--data", data, "--steps", "2", "--device", "cpu", *sets, "--out", tmp_path / "run")
         if request.param == "paper":
             sets = [word for value in more for word in ("--set", value)]
+            words += ["--model", "detr-small"]
         else:
             place = words.index("--scale")
             words[place : place + 2] = ["--set", "augmentation.scales=[]", "--set", "augmentation.crop_prob=0"]

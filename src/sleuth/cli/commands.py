@@ -92,7 +92,9 @@ def train(
     data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A model to fine-tune, by name or file; or an architecture to train."),
+        typer.Option(
+            "--model", "-m", help="A model to fine-tune, by name or file, or an architecture; or it is chosen."
+        ),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Start the architecture of --model from these weights.")] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Of --model, take the architecture alone.")] = False,
@@ -104,6 +106,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it was stopped.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes of training on this machine, instead of epochs.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, on each device.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     scale: Annotated[int | None, typer.Option(help="Shorter side of the pictures in pixels.")] = None,
@@ -126,10 +131,12 @@ def train(
 ) -> None:
     """Train by a recipe, or on a folder of pictures.
 
-    What is said here goes before what the recipe says, and --set before all.
+    What is said here goes before what the recipe says, and --set before all. With --data and no --model, one of
+    sleuth-n, -s, -m and -l is taken that suits the pictures and the machine, with a size, a length and all other
+    settings; it says which and why, and how long it will take.
     """
-    from sleuth.cli.recipe_words import TrainWords
     from sleuth.cli.train import run_train
+    from sleuth.cli.train_words import TrainWords
 
     words = TrainWords(
         data=data,
@@ -140,6 +147,7 @@ def train(
         lora=lora,
         epochs=epochs,
         steps=steps,
+        minutes=minutes,
         batch_size=batch_size,
         rate=rate,
         scale=scale,

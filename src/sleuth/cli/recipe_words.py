@@ -1,12 +1,13 @@
 """From the words of `sleuth train` to the tables of a recipe."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from sleuth.cli.chosen import tables_of_choice
 from sleuth.cli.sizes import parse_tiling
+from sleuth.cli.train_words import EVALUATIONS, USUAL_STEPS, TrainWords, set_length, splits, steps_and_length
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.samples import check_annotations
@@ -21,44 +22,11 @@ from sleuth.training.sources import BUILT_IN_DATA
 from sleuth.weights.catalog import entry, names_of
 from sleuth.weights.resolve import has_weights, is_path, open_model
 
-USUAL_STEPS = 6000
-"""Length of a training on a folder of pictures, where nobody says otherwise."""
-
 FINE_TUNING_STEPS = 3000
-"""The same, from a model with weights."""
+"""Length of a training from a model with weights, where nobody says otherwise."""
 
-USUAL_MODEL = "detr-small"
+USUAL_DETR = "detr-small"
 SMALL_DIM = 256
-EVALUATIONS = 20
-
-
-@dataclass(frozen=True)
-class TrainWords:
-    """What the command line said; see `sleuth train --help`. None was not said."""
-
-    data: str | None = None
-    model: str | None = None
-    weights: str | None = None
-    scratch: bool = False
-    freeze: str | None = None
-    lora: int | None = None
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    rate: float | None = None
-    scale: int | None = None
-    format: str | None = None
-    images: Path | None = None
-    annotations: str | None = None
-    tile: str | None = None
-    tile_overlap: float | None = None
-    seed: int | None = None
-    device: str | None = None
-    devices: int | None = None
-    workers: int | None = None
-    skip_faulty: bool = False
-    tensorboard: bool = False
-    overrides: tuple[str, ...] = ()
 
 
 def with_words(tables: Table, words: TrainWords) -> Table:
@@ -96,29 +64,44 @@ def with_words(tables: Table, words: TrainWords) -> Table:
         kept = {"flip", "color_jitter", "crop_prob"}
         own = {key: value for key, value in _section(tables, "augmentation").items() if key in kept}
         tables["augmentation"] = own | {"scale": words.scale}
-    _set_length(_section(tables, "run"), words)
+    run = _section(tables, "run")
+    set_length(run, words)
     for override in words.overrides:
         set_value(tables, override)
+    said = [override.partition("=")[0].strip() for override in words.overrides]
+    if "run.evaluate_every" in said and "run.patience" not in said and run.get("evaluate_every") == 0:
+        run.pop("patience", None)  # it counts evaluations, and there are none
     return tables
 
 
-def tables_for_data(words: TrainWords) -> Table:
-    """A recipe for somebody's pictures: a small DETR, or the model named, from scratch or from its weights.
+def tables_for_data(words: TrainWords, say: Callable[[str], object] = lambda line: None) -> Table:
+    """A recipe for somebody's pictures: one of Sleuth's detectors that suits them, or the model that the words name.
+
+    Args:
+        words: of the command line.
+        say: called with what is worth saying about a choice, in lines.
 
     Raises:
-        UserError: there is no such data or model.
+        UserError: there is no such data or model, or nothing to learn.
     """
     if words.data is None:
         raise ValueError("no data is named")
+    check_annotations(words.annotations or "boxes")
+    if words.model is None and words.weights is None and not words.scratch and words.annotations in (None, "boxes"):
+        return tables_of_choice(words, say)
+    return _tables_for_model(words, words.data)
+
+
+def _tables_for_model(words: TrainWords, path: str) -> Table:
+    """A recipe of the model that the words name, from scratch or from its weights."""
     start = _start(words)
-    small, scenes = start.config.dim < SMALL_DIM, words.data == BUILT_IN_DATA
+    small, scenes = start.config.dim < SMALL_DIM, path == BUILT_IN_DATA
     tiling = parse_tiling(words.tile, words.tile_overlap)
     # From scratch, pixels of tiles are the model's own.
     usual_scale = min(tiling.size_hw) if tiling is not None else 256 if small else 800
     scale = words.scale or (128 if scenes else start.scale or usual_scale)
     batch = words.batch_size or (8 if small else 2)
-    model, data, annotations = dict(start.model), {"path": words.data}, words.annotations or "boxes"
-    check_annotations(annotations)
+    model, data, annotations = dict(start.model), {"path": path}, words.annotations or "boxes"
     if has_masks(start.config) != (annotations != "boxes"):
         if not takes_masks(start.config):
             what = f"a {start.family} finds boxes, no masks"
@@ -129,8 +112,8 @@ def tables_for_data(words: TrainWords) -> Table:
         pictures = 100_000
         augmentation: Table = {"scales": [], "crop_prob": 0.0, "flip": False}
     else:
-        data |= _splits(available_splits(words.data, words.format, annotations))
-        pictures_there = open_data(words.data, words.format, data["train"], words.images, annotations=annotations)
+        data |= splits(available_splits(path, words.format, annotations))
+        pictures_there = open_data(path, words.format, data["train"], words.images, annotations=annotations)
         report = check_data(pictures_there)
         if words.skip_faulty:
             pictures_there = pictures_there.without_faulty(report)
@@ -148,10 +131,9 @@ def tables_for_data(words: TrainWords) -> Table:
         run |= {"steps": usual}
     else:
         run |= {"epochs": math.ceil(usual / per_epoch)}
-    _set_length(run, words)
-    length = run["steps"] if "steps" in run else run["epochs"]
-    total = length if "steps" in run else length * per_epoch
-    run |= {"evaluate_every": max(1, length // EVALUATIONS), "ema_decay": 0.998 if total >= 1000 else 0.98}
+    set_length(run, words)
+    total, length = steps_and_length(run, per_epoch)
+    run |= {"evaluate_every": max(1, int(length) // EVALUATIONS), "ema_decay": 0.998 if total >= 1000 else 0.98}
     as_the_start = start.preprocess is not None and not scenes and words.scale is None
     # A DETR that is small or new learns classes faster so; what others want is known by their names and weights.
     louder = start.family == "detr" and (small or not start.weights)
@@ -209,12 +191,12 @@ def _start(words: TrainWords) -> _Start:
         loaded = open_model(words.model)
         config, family = loaded.config, family_of(loaded.config).name
         numbers = {key: value for key, value in asdict(config).items() if key != "num_classes" and value is not None}
-        name = USUAL_MODEL if USUAL_MODEL in names_of(family) else names_of(family)[0]
+        name = USUAL_DETR if USUAL_DETR in names_of(family) else names_of(family)[0]
         loss = {} if family == "detr" else _changed(loaded.loss, entry(name).loss)
         return _Start({"name": name} | numbers, config, weights=False, usual=loaded.preprocess, loss=loss)
     if weights is None:
         # Frozen statistics of 0 and 1 normalise nothing: from scratch, the norms learn too.
-        name = name or USUAL_MODEL
+        name = name or USUAL_DETR
         known = entry(name)
         changes = options(known.config, frozen_norm=False, supervise_encoder=True)
         config = replace(known.config, **changes)
@@ -267,17 +249,6 @@ def _rates(*, small: bool, fresh: bool) -> Table:
     )
 
 
-def _set_length(run: Table, words: TrainWords) -> None:
-    """Make the run as long as the words say; what was counted in the other unit follows."""
-    if words.epochs is not None and words.steps is not None:
-        raise UserError("both --epochs and --steps are given", mend="give one of them")
-    for unit, other, value in (("epochs", "steps", words.epochs), ("steps", "epochs", words.steps)):
-        if value is not None:
-            if run.pop(other, None) or run.pop("minutes", None):
-                run["evaluate_every"] = max(1, value // EVALUATIONS)
-            run[unit] = value
-
-
 def _resize(tables: Table) -> str:
     """The way in which pictures of another size are resized: as the recipe says, or as its model wants it."""
     said, model = _section(tables, "preprocess"), _section(tables, "model")
@@ -304,13 +275,3 @@ def _section(tables: Table, name: str) -> Table:
     """A section of a recipe that may lack it; one that is no table is told of when the recipe is read."""
     section = tables.setdefault(name, {})
     return section if isinstance(section, dict) else {}
-
-
-def _splits(splits: tuple[str, ...]) -> Table:
-    """Which split to train on and which to measure on; one split alone is trained on and nothing is measured."""
-    if len(splits) == 1:
-        return {"train": splits[0], "val": ""}
-    bare = {split.lower().rstrip("0123456789"): split for split in reversed(splits)}
-    train = next((bare[word] for word in ("train", "training") if word in bare), splits[0])
-    val = next((bare[word] for word in ("val", "valid", "validation", "dev", "test", "testing") if word in bare), "")
-    return {"train": train, "val": "" if val == train else val}

@@ -7,7 +7,8 @@ from torch import nn
 
 from sleuth.cli.console import tell
 from sleuth.cli.drawing import find, found_cell, write_picture
-from sleuth.cli.recipe_words import TrainWords, tables_for_data, with_words
+from sleuth.cli.recipe_words import tables_for_data, with_words
+from sleuth.cli.train_words import TrainWords
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
@@ -18,14 +19,18 @@ from sleuth.training.run_folder import next_run_folder
 from sleuth.training.sections import read_toml
 from sleuth.training.sources import BUILT_IN_DATA, check_source, open_source, training_source
 from sleuth.training.train import TrainingResult, train
+from sleuth.training.trial import estimated_minutes, in_words, measure_pace
 
 SAMPLE_PICTURES = 9
 INTERRUPTED = 130
 
+WORTH_A_TRIAL = 50
+"""Steps of a training below which nobody asks how long it takes."""
+
 
 def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
-    recipe, name = read_recipe(recipe_file, words, out, resume=resume)
+    recipe, name, remarks = read_recipe(recipe_file, words, out, resume=resume)
     folder = out or next_run_folder(Path("runs"), name)
     source = training_source(recipe)
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None
@@ -34,6 +39,10 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
         _ = held_out and check_source(recipe, held_out)
         if held_out is None:
             tell("no split to measure on: no scores, and the last weights count as the best")
+        for remark in remarks:
+            tell(remark)
+        if remarks and not resume:
+            _say_how_long(recipe, source, held_out)
     result = train(
         recipe,
         folder,
@@ -47,8 +56,10 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
     return 0 if result.finished else INTERRUPTED
 
 
-def read_recipe(recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool) -> tuple[Recipe, str]:
-    """The recipe of a file, of a run to resume, or of the words alone; and a name for the run.
+def read_recipe(
+    recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool
+) -> tuple[Recipe, str, tuple[str, ...]]:
+    """The recipe of a file, of a run to resume, or of the words alone; a name for the run; what was chosen, in lines.
 
     Raises:
         UserError: nothing says what to train on, or a key or value is wrong.
@@ -60,15 +71,17 @@ def read_recipe(recipe_file: Path | None, words: TrainWords, out: Path | None, *
         if not recipe_file.is_file():
             raise UserError("there is no run to resume", where=out, mend="start it without --resume")
     if recipe_file is not None:
-        return recipe_from_tables(with_words(read_toml(recipe_file), words), where=recipe_file), recipe_file.stem
+        return recipe_from_tables(with_words(read_toml(recipe_file), words), where=recipe_file), recipe_file.stem, ()
     if words.data is None:
         raise UserError("what to train on is not said", mend="give a recipe (such as recipes/*.toml) or --data DIR")
-    tables = tables_for_data(words)
+    remarks: list[str] = []
+    tables = tables_for_data(words, remarks.append)
     # These are settled.
-    said = ("model", "weights", "scale", "epochs", "steps")
+    said = ("model", "weights", "scale", "epochs", "steps", "minutes")
     settled = TrainWords(**vars(words) | dict.fromkeys(said) | {"scratch": False})
     recipe = recipe_from_tables(with_words(tables, settled), where="the command line")
-    return recipe, BUILT_IN_DATA if words.data == BUILT_IN_DATA else Path(words.data).resolve().stem
+    name = BUILT_IN_DATA if words.data == BUILT_IN_DATA else Path(words.data).resolve().stem
+    return recipe, name, tuple(remarks)
 
 
 def evaluator(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module], dict[str, float]]:
@@ -108,6 +121,18 @@ def sampler(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module, Path, 
 def _tiling(recipe: Recipe) -> Tiling | None:
     """How pictures are seen when a model is measured: in tiles, if it learns on some and finds boxes."""
     return recipe.data.tiling if recipe.data.annotations == "boxes" else None
+
+
+def _say_how_long(recipe: Recipe, source: SampleSource, held_out: SampleSource | None) -> None:
+    """How long it will take, if it is worth a trial."""
+    run, batch = recipe.run, recipe.optimizer.batch_size
+    steps = run.steps or run.epochs * max(1, len(source) // max(1, batch))
+    if run.minutes or steps < WORTH_A_TRIAL or recipe.augmentation.fit is None or not batch:
+        return
+    pace = measure_pace(recipe, tuple(source.names), objects=max(1, recipe.model.config.num_queries // 10))
+    held = 0 if held_out is None else len(held_out)
+    minutes = estimated_minutes(pace, recipe, pictures=len(source), held_out=held)
+    tell(f"about {in_words(minutes)} on this machine; another length by --epochs, --steps or --minutes")
 
 
 def _say_what_came_out(recipe: Recipe, result: TrainingResult) -> None:

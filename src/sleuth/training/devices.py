@@ -21,7 +21,7 @@ def start_fabric(settings: RunSettings) -> Fabric:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = _device(settings)
+    device = device_kind(settings)
     outside = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
     processes = max(settings.devices, int(os.environ.get("LOCAL_WORLD_SIZE", outside)))
     if device == "cuda" and processes > torch.cuda.device_count():
@@ -53,7 +53,12 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
-def _device(settings: RunSettings) -> str:
+def device_kind(settings: RunSettings) -> str:
+    """Where a run computes: cpu, cuda or mps.
+
+    Raises:
+        UserError: it is not to be had on this machine, or lacks the precision.
+    """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     device = settings.device
     if device == "auto":

@@ -115,7 +115,16 @@ def needed_queries(report: DataReport) -> int:
 
     At least 50, in tens.
     """
-    return max(_LEAST_QUERIES, -(-3 * report.most_objects // 20) * 10)
+    return queries_for(report.most_objects)
+
+
+def queries_for(most_objects: int) -> int:
+    """The same, where the fullest picture has so many objects.
+
+    >>> queries_for(12), queries_for(50)
+    (50, 80)
+    """
+    return max(_LEAST_QUERIES, -(-3 * most_objects // 20) * 10)
 
 
 def _limit(recipe: Recipe, split: str) -> int | None:

@@ -101,7 +101,7 @@ def train(
                 with run.gradient_sync(number == len(batches)):
                     with fabric.autocast():
                         prediction = run.network(images, targets)
-                    report = run.criterion(_as_float32(prediction, fabric.autocast), targets, counts)
+                    report = run.criterion(as_float32(prediction, fabric.autocast), targets, counts)
                     fabric.backward(report.total / len(batches))
                 losses.append(loss_vector(report))
                 seen.append((prediction, targets))
@@ -244,7 +244,7 @@ def _finite_or_not(prediction: SetPrediction, targets: Sequence[Target]) -> list
     ]
 
 
-def _as_float32(prediction: SetPrediction, autocast: Callable[[], AbstractContextManager[object]]) -> SetPrediction:
+def as_float32(prediction: SetPrediction, autocast: Callable[[], AbstractContextManager[object]]) -> SetPrediction:
     """Losses are computed in float32 whatever the precision of the model; masks are read in the model's."""
     if prediction.masks is not None:
         prediction = replace(prediction, masks=partial(_read_masks, prediction.masks, autocast))

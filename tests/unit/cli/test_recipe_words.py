@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sleuth.cli.recipe_words import USUAL_STEPS, TrainWords, tables_for_data, with_words
+from sleuth.cli import chosen
+from sleuth.cli.recipe_words import tables_for_data, with_words
 from sleuth.cli.train import read_recipe
+from sleuth.cli.train_words import USUAL_STEPS, TrainWords
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess
+from sleuth.training.machine import Machine
 from sleuth.training.recipe import Recipe, recipe_from_tables
 from sleuth.weights.checkpoint import detector_card, save_model
 
@@ -40,20 +43,73 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def machine(monkeypatch) -> None:
+    """A machine of two cores, whatever this one has."""
+    monkeypatch.setattr(chosen, "this_machine", lambda device: Machine(cores=2, memory=2**33, fast_bf16=True))
+
+
 def recipe_for(**words) -> Recipe:
     return read_recipe(None, TrainWords(**words), None, resume=False)[0]
 
 
 def test_a_folder_alone_makes_a_whole_recipe(data: Path):
-    recipe = recipe_for(data=str(data))
-    assert (recipe.data.train, recipe.data.val) == ("train", "val")
+    recipe, name, remarks = read_recipe(None, TrainWords(data=str(data)), None, resume=False)
+    assert name == "cells"
+    assert (recipe.data.train, recipe.data.val, recipe.data.cache) == ("train", "val", "auto")
+    assert recipe.model.name == "sleuth-n"
+    assert (recipe.model.config.num_queries, recipe.loss.classes) == (50, "matchability")
+    assert recipe.preprocess == Preprocess(shortest=40, longest=60)
+    assert (recipe.augmentation.fit, recipe.augmentation.scales) == ((64, 64), ())
+    assert (recipe.run.epochs, recipe.run.evaluate_every, recipe.run.patience) == (300, 15, 7)
+    assert recipe.run.precision == "bf16-mixed"
+    assert (recipe.optimizer.rate, recipe.optimizer.backbone_rate) == (1e-3, 1e-3)
+    assert remarks[0] == "sleuth-n: the smallest, as there is no GPU (2 cores)"
+    assert any(line.startswith("warning: 20 pictures: ") for line in remarks)
+
+
+def test_a_model_that_is_named_is_taken_as_before(data: Path):
+    recipe, _, remarks = read_recipe(None, TrainWords(data=str(data), model="detr-small"), None, resume=False)
     assert recipe.model.name == "detr-small"
     assert not recipe.model.config.frozen_norm
     assert recipe.preprocess == Preprocess(shortest=256, longest=427)
     assert recipe.augmentation.longest == 427
     assert recipe.run.epochs * (20 // 8) >= USUAL_STEPS
     assert recipe.run.epochs // recipe.run.evaluate_every == 20
-    assert read_recipe(None, TrainWords(data=str(data)), None, resume=False)[1] == "cells"
+    assert remarks == ()
+
+
+def test_masks_without_a_name_are_a_small_detrs():
+    recipe = recipe_for(data="scenes", annotations="instances")
+    assert (recipe.model.name, recipe.model.config.masks) == ("detr-small", True)
+
+
+def test_minutes_are_a_length(data: Path):
+    for words in ({}, {"model": "detr-small"}):
+        run = recipe_for(data=str(data), minutes=90.5, **words).run
+        assert (run.minutes, run.epochs, run.steps, run.evaluate_every) == (90.5, 0, 0, 4)
+    tables = {"run": {"epochs": 240, "evaluate_every": 20}}
+    assert with_words(tables, TrainWords(minutes=30.0))["run"] == {"minutes": 30.0, "evaluate_every": 1}
+
+
+def test_patience_goes_with_evaluations(data: Path):
+    run = recipe_for(data=str(data), overrides=("run.evaluate_every=0",)).run
+    assert (run.evaluate_every, run.patience) == (0, 0)
+    with pytest.raises(UserError, match="patience"):
+        recipe_for(data=str(data), overrides=("run.evaluate_every=0", "run.patience=3"))
+
+
+def test_a_rate_is_the_backbones_too(data: Path):
+    optimizer = recipe_for(data=str(data), rate=3e-4).optimizer
+    assert (optimizer.rate, optimizer.backbone_rate) == (3e-4, 3e-4)
+
+
+def test_faulty_pictures_are_left_out_or_told(data: Path):
+    (data / "train" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"0\.png"):
+        recipe_for(data=str(data))
+    remarks = read_recipe(None, TrainWords(data=str(data), skip_faulty=True), None, resume=False)[2]
+    assert any("19 pictures" in line for line in remarks)
 
 
 def test_the_paper_sizes_for_a_model_of_the_paper(data: Path):
@@ -105,6 +161,7 @@ def test_one_split_alone_is_trained_on_and_not_measured(tmp_path: Path):
 
 def test_crowded_pictures_get_more_queries(tmp_path: Path):
     write_split(tmp_path / "full", "train", 2, objects=40)
+    assert recipe_for(data=str(tmp_path / "full"), model="detr-small").model.config.num_queries == 60
     assert recipe_for(data=str(tmp_path / "full")).model.config.num_queries == 60
 
 
@@ -112,8 +169,11 @@ def test_scenes_by_name():
     recipe = recipe_for(data="scenes")
     assert recipe.data.path == "scenes"
     assert recipe.run.steps == USUAL_STEPS
-    assert recipe.preprocess.shortest == 128
-    assert recipe.augmentation.scales == ()
+    assert (recipe.model.name, recipe.preprocess.shortest) == ("sleuth-n", 192)
+    assert (recipe.augmentation.fit, recipe.augmentation.flip) == ((192, 192), False), "signs have a left and a right"
+    assert recipe_for(data="scenes", scale=64).augmentation.fit == (64, 64)
+    recipe = recipe_for(data="scenes", model="detr-small")
+    assert (recipe.preprocess.shortest, recipe.augmentation.scales) == (128, ())
 
 
 def write_model(path: Path, **changes) -> str:
@@ -209,6 +269,8 @@ def test_the_resolved_recipe_reads_back_as_itself(data: Path):
     ("words", "said"),
     [
         ({"epochs": 1, "steps": 1}, "both --epochs and --steps"),
+        ({"steps": 1, "minutes": 1.0}, "both --steps and --minutes"),
+        ({"minutes": 0.0}, "above 0"),
         ({"epochs": 0}, "above 0"),
         ({"batch_size": -1}, "batch"),
         ({"scale": -5}, "at least 1"),
@@ -233,14 +295,21 @@ def test_data_have_to_be_named():
 
 def test_tiles_of_somebodys_pictures(data: Path):
     """A picture of 40 x 60 gives two tiles of 40 x 40, of which the first has the object: an epoch is twice as long."""
-    plain = tables_for_data(TrainWords(data=str(data)))
-    words = TrainWords(data=str(data), tile="40", tile_overlap=0.5)
+    plain = tables_for_data(TrainWords(data=str(data), model="detr-small"))
+    words = TrainWords(data=str(data), tile="40", tile_overlap=0.5, model="detr-small")
     tables = tables_for_data(words)
     assert tables["run"]["epochs"] < plain["run"]["epochs"] * 0.6
     assert tables["augmentation"]["scale"] == 40
     settings = recipe_from_tables(with_words(tables, words), where="").data
     assert (settings.tile, settings.tile_overlap) == ((40, 40), 0.5)
     assert settings.tiling is not None
+
+
+def test_tiles_are_seen_at_their_own_pixels(data: Path):
+    recipe, _, remarks = read_recipe(None, TrainWords(data=str(data), tile="40", tile_overlap=0.5), None, resume=False)
+    assert recipe.data.tiling is not None
+    assert (recipe.preprocess.shortest, recipe.preprocess.longest, recipe.augmentation.fit) == (40, 40, (64, 64))
+    assert any("42 pictures" in line for line in remarks), "whole ones, tiles, and a few tiles without an object"
 
 
 def test_another_overlap_for_the_tiles_of_a_recipe():
