@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = ("sleuth", "uv run sleuth", "torchrun --nproc-per-node 8 -m sleuth")
 TINY = """
-    --set model.backbone=resnet10 --set model.backbone_width=8 --set model.backbone_stages=3 --set model.dim=16
+    --set model.backbone=resnet10 --set model.backbone_width=8 --set model.dim=16
     --set model.num_heads=2 --set model.encoder_layers=1 --set model.decoder_layers=2 --set model.feedforward_dim=32
-    --set run.evaluate_every=0 --steps 2 --batch-size 2 --workers 0 --scale 48 --device cpu
+    --set run.evaluate_every=0 --set run.precision=32-true --steps 2 --batch-size 2 --workers 0 --scale 48 --device cpu
 """
 
 

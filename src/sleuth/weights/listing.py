@@ -133,6 +133,24 @@ LISTED: Mapping[str, Listed] = {
     "PekingU/rtdetr_v2_r101vd": _published(
         "RT-DETRv2 with ResNet-101-D", "rtdetrv2-r101", 76_556_268, {"box AP": 54.3}, _RTDETR
     ),
+    "sleuth-n": Listed(
+        "the smallest of Sleuth's own detectors, for small data and machines without a GPU",
+        "architecture",
+        "detection",
+        4_602_736,
+        "sleuth-n",
+    ),
+    "sleuth-s": Listed("Sleuth's own detector for a GPU", "architecture", "detection", 10_885_632, "sleuth-s"),
+    "sleuth-m": Listed(
+        "Sleuth's own detector for a GPU and 500 pictures or more", "architecture", "detection", 31_222_788, "sleuth-m"
+    ),
+    "sleuth-l": Listed(
+        "the largest of Sleuth's own detectors, for tens of thousands of pictures",
+        "architecture",
+        "detection",
+        42_725_740,
+        "sleuth-l",
+    ),
     "detr-r18": Listed("DETR with ResNet-18", "architecture", "detection", 28_843_552, "detr-r18"),
     "detr-r34": Listed("DETR with ResNet-34", "architecture", "detection", 38_944_288, "detr-r34"),
     "detr-r50": Listed(
