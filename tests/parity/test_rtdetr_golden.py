@@ -2,6 +2,7 @@
 
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 from golden_fixture import Fixture, load_fixture
 
+from sleuth.errors import UserError
 from sleuth.models.rtdetr import RtDetr, RtDetrConfig, build_rtdetr
 from sleuth.nn.convolution import fuse_convolutions
 from sleuth.queries.denoising import Noise
@@ -18,7 +20,9 @@ from sleuth.queries.top_k import TopKQueries
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion, decode_detections
 from sleuth.tasks.detection_loss import LossReport
 from sleuth.types import ImageBatch, Match, SetPrediction, Target
+from sleuth.weights.checkpoint import LoadedModel
 from sleuth.weights.maps.rtdetr_original import rtdetr_original
+from sleuth.weights.origins.original import open_original, write_original
 
 CONFIG = RtDetrConfig(
     backbone="resnet18",
@@ -98,6 +102,44 @@ def test_the_key_map_inverts(square: Fixture, square_model: RtDetr) -> None:
     assert exported.keys() == kept.keys()
     for key, value in kept.items():
         assert torch.equal(exported[key], value), key
+
+
+def test_checkpoints_are_read_and_written_with_their_constants(square: Fixture, tmp_path: Path) -> None:
+    path = tmp_path / "rtdetrv2_r18vd_120e_coco.pth"
+    torch.save({"model": {}, "ema": {"module": square.weights, "updates": 7}}, path)
+    loaded = open_original(path, num_queries=100)
+    assert loaded.config == CONFIG
+    assert (loaded.card.names[0], loaded.card.category_ids[79], loaded.preprocess.size_hw) == ("person", 90, (640, 640))
+    assert loaded.loss == LOSS
+    preprocess = loaded.card.preprocess | {"size_hw": (320, 320)}
+    loaded = LoadedModel(loaded.model, replace(loaded.card, preprocess=preprocess))
+    write_original(tmp_path / "again.pth", loaded)
+    written = torch.load(tmp_path / "again.pth", weights_only=True)["model"]
+    assert written.keys() == square.weights.keys()
+    for key, value in square.weights.items():
+        torch.testing.assert_close(written[key], value, rtol=1e-6, atol=1e-6, msg=key)
+    again = open_original(tmp_path / "again.pth")
+    assert (again.config, again.preprocess, again.card.names) == (loaded.config, loaded.preprocess, loaded.card.names)
+    wide = LoadedModel(loaded.model, replace(loaded.card, config=loaded.card.config | {"backbone_width": 32}))
+    with pytest.raises(UserError, match="width 32"):
+        write_original(tmp_path / "never.pth", wide)
+
+
+def test_checkpoints_of_version_1_have_other_names(square: Fixture, square_model: RtDetr, tmp_path: Path) -> None:
+    tensors = rtdetr_original(1).export(square_model.state_dict())
+    assert "decoder.enc_output.0.weight" in tensors
+    assert "encoder.input_proj.0.1.running_var" in tensors
+    path = tmp_path / "rtdetr_r18vd_dec3_6x_coco.pth"
+    torch.save({"ema": {"module": tensors}}, path)
+    loaded = open_original(path, num_queries=100)
+    assert loaded.config == replace(CONFIG, version=1)
+    with torch.no_grad():
+        run = loaded.model(_images(square))
+    square.check("pred_logits", run.logits[-1])
+    del tensors["decoder.input_proj.2.conv.weight"]
+    torch.save(tensors, path)
+    with pytest.raises(UserError, match=r"num_points = \(6, 6\)"):
+        open_original(path)
 
 
 class Step:

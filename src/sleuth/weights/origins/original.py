@@ -14,6 +14,7 @@ from sleuth.weights.origins.deformable_detr_original import (
 from sleuth.weights.origins.detr_original import is_detr, read_detr, write_detr
 from sleuth.weights.origins.dfine_original import is_dfine, read_dfine, write_dfine
 from sleuth.weights.origins.dino_original import is_dino, read_dino, write_dino
+from sleuth.weights.origins.rtdetr_original import is_rtdetr, read_rtdetr, write_rtdetr
 from sleuth.weights.pickles import read_pickle
 
 
@@ -47,6 +48,7 @@ ORIGINALS: tuple[Original, ...] = (
     ),
     Original("IDEA-Research/DINO", "dino", is_dino, read_dino, write_dino),
     Original("Peterande/D-FINE", "dfine", is_dfine, read_dfine, write_dfine),
+    Original("lyuwenyu/RT-DETR", "rtdetr", is_rtdetr, read_rtdetr, write_rtdetr),
 )
 
 

@@ -16,7 +16,7 @@ from sleuth.tasks.detection_loss import DetectionLossConfig
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, preprocess_from
 from sleuth.weights.keymap import KeyMap
-from sleuth.weights.origins.coco_names import coco_is_thing, coco_names
+from sleuth.weights.origins.coco_names import THINGS, coco_is_thing, coco_names
 from sleuth.weights.origins.fields import Fields
 from sleuth.weights.pickles import PickledWeights
 
@@ -60,11 +60,12 @@ def filled(
     *,
     mend: str,
     loss: DetectionLossConfig | None = None,
+    usual: Preprocess | None = None,
 ) -> LoadedModel:
     """A model with the weights of a checkpoint, ready to answer.
 
-    91 classes are COCO's, 250 those of COCO panoptic; others are LABEL_0, LABEL_1, ..., unless `sleuth convert` kept
-    their names.
+    91 classes are COCO's by its own ids, 80 are COCO's without gaps, 250 those of COCO panoptic; others are LABEL_0,
+    LABEL_1, ..., unless `sleuth convert` kept their names.
 
     Args:
         config: its numbers.
@@ -73,6 +74,7 @@ def filled(
         path: the file, for messages.
         mend: what to do about weights that do not fit.
         loss: what the project trains such a model by, where it is not DETR's.
+        usual: how the project prepares pictures, where it is not as for DETR.
 
     Raises:
         UserError: the weights do not fit the numbers.
@@ -83,7 +85,7 @@ def filled(
         config,
         names=names,
         category_ids=_category_ids(extra, config.num_classes),
-        preprocess=_preprocess(extra),
+        preprocess=_preprocess(extra, usual or Preprocess()),
         notes={"origin": "original"},
         is_thing=_is_thing(extra, names),
         loss=loss,
@@ -122,11 +124,14 @@ def _names(extra: Fields, num_classes: int) -> tuple[str, ...]:
     said = extra.any("names")
     if isinstance(said, list) and len(said) == num_classes:
         return tuple(map(str, said))
+    if num_classes == len(THINGS):
+        return tuple(THINGS.values())
     return coco_names(num_classes) or tuple(f"LABEL_{label}" for label in range(num_classes))
 
 
 def _category_ids(extra: Fields, num_classes: int) -> tuple[int, ...]:
-    ids = extra.wholes("category_ids", list(range(num_classes)))
+    usual = list(THINGS) if num_classes == len(THINGS) and "names" not in extra else list(range(num_classes))
+    ids = extra.wholes("category_ids", usual)
     return tuple(ids) if len(ids) == num_classes else tuple(range(num_classes))
 
 
@@ -137,10 +142,10 @@ def _is_thing(extra: Fields, names: tuple[str, ...]) -> tuple[bool, ...]:
     return coco_is_thing(names) or ()
 
 
-def _preprocess(extra: Fields) -> Preprocess:
+def _preprocess(extra: Fields, usual: Preprocess) -> Preprocess:
     """The original's own, unless `sleuth convert` kept another."""
     if "preprocess" not in extra:
-        return Preprocess()
+        return usual
     try:
         return preprocess_from(extra.table("preprocess").values)
     except (TypeError, ValueError) as error:
