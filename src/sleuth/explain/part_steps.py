@@ -168,7 +168,7 @@ def _given(part: Part | None, prediction: SetPrediction) -> tuple[tuple[int, ...
         return (), ""
     rows = [each for each in tensors if tuple(each.shape[:2]) == _of_queries(prediction) and each.dim() == 3]
     shape = tuple((rows or tensors[-1:])[0].shape)
-    return shape, "" if len(tensors) == 1 else f"one of {len(tensors)} that it gives out"
+    return shape, "" if len(tensors) == 1 else f"one of {len(tensors)} tensors that it hands on"
 
 
 def _answer(
