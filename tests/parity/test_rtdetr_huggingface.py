@@ -20,6 +20,7 @@ from transformers import (
 from sleuth.errors import UserError
 from sleuth.types import ImageBatch
 from sleuth.weights.checkpoint import LoadedModel
+from sleuth.weights.origins.coco_names import THINGS
 from sleuth.weights.origins.huggingface import check_config, open_folder
 from sleuth.weights.origins.huggingface_export import write_folder
 
@@ -174,6 +175,17 @@ def test_folders_of_ours_are_read_by_theirs(case: str, version: int, tmp_path: P
     assert_same(peer.eval(), ours, picture(64, 96))
     again = open_folder(tmp_path / "ours")
     assert (again.config, again.preprocess, again.loss) == (ours.config, ours.preprocess, ours.loss)
+
+
+def test_the_80_classes_of_coco_get_its_names_and_ids(tmp_path: Path) -> None:
+    peer = build_peer(1, {"num_labels": 80})
+    # The published files have some of these words.
+    names = [{"couch": "sofa", "tv": "tvmonitor"}.get(name, name) for name in THINGS.values()]
+    peer.config.id2label = dict(enumerate(names))
+    peer.save_pretrained(tmp_path)
+    card = open_folder(tmp_path).card
+    assert card.names == tuple(THINGS.values())
+    assert card.category_ids == tuple(THINGS)
 
 
 def test_layers_that_do_not_run_are_left_out(tmp_path: Path) -> None:

@@ -68,6 +68,20 @@ def named_as_coco_panoptic(names: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(known.get(label, name) for label, name in enumerate(names))
 
 
+# As some files call them, whose words are older than COCO's.
+_OLDER = {"motorbike": "motorcycle", "aeroplane": "airplane", "sofa": "couch", "pottedplant": "potted plant"}
+_OLDER |= {"diningtable": "dining table", "tvmonitor": "tv"}
+
+
+def named_as_coco_things(names: Sequence[str]) -> Mapping[int, str] | None:
+    """COCO's ids and names, if these are its 80 classes in order, perhaps in older words; None if they are not.
+
+    >>> named_as_coco_things(["sofa"]) is None
+    True
+    """
+    return THINGS if [_OLDER.get(name, name) for name in names] == list(THINGS.values()) else None
+
+
 def coco_is_thing(names: Sequence[str]) -> tuple[bool, ...] | None:
     """Things and stuff of a panoptic model whose classes are COCO's, or None for any other."""
     if len(names) != PANOPTIC_CLASSES or any(names[label] != name for label, name in {**THINGS, **STUFF}.items()):

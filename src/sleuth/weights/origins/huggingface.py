@@ -1,7 +1,7 @@
 """Models in Hugging Face's form: a folder with config.json, preprocessor_config.json and weights."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sleuth.errors import UserError
 from sleuth.models.families import build_detector, has_masks
 from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, read_tensors
 from sleuth.weights.hub import CONFIG, WEIGHTS, shards_of
-from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic
+from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic, named_as_coco_things
 from sleuth.weights.origins.deformable_detr_huggingface import DEFORMABLE_DETR
 from sleuth.weights.origins.detr_huggingface import DETR
 from sleuth.weights.origins.dfine_huggingface import DFINE
@@ -37,8 +37,8 @@ def open_folder(folder: Path) -> LoadedModel:
     """A model in Hugging Face's form, from a folder of this machine, ready to answer.
 
     Class names come from ``id2label``; without it they are LABEL_0, LABEL_1, ... as there, and those that the published
-    panoptic models leave unnamed in this way get COCO's names. Category ids are the labels
-    themselves, unless the folder was written by `sleuth convert`, which keeps the model's own.
+    panoptic models leave unnamed in this way get COCO's names. COCO's 80 classes in order get its names and ids.
+    Other category ids are the labels themselves, unless `sleuth convert` wrote the folder, which keeps the model's own.
 
     Args:
         folder: with config.json, with model.safetensors or pytorch_model.bin, whole or in shards, and perhaps with
@@ -61,11 +61,13 @@ def open_folder(folder: Path) -> LoadedModel:
     names = _names(values, config.num_classes, where)
     if has_masks(config):
         names = named_as_coco_panoptic(names) or names
+    things = named_as_coco_things(names)
+    names = names if things is None else tuple(things.values())
     extra = Fields(values, where).table("sleuth")
     card = detector_card(
         config,
         names=names,
-        category_ids=_category_ids(extra, config.num_classes),
+        category_ids=_category_ids(extra, things or range(config.num_classes)),
         preprocess=preprocess,
         notes={"origin": "huggingface", "loss": dict(reading.loss)},
         is_thing=_is_thing(extra, names),
@@ -163,10 +165,10 @@ def _names(values: Mapping[str, Any], num_classes: int, where: Path) -> tuple[st
     return tuple(str(table[str(label)]) for label in range(num_classes))
 
 
-def _category_ids(extra: Fields, num_classes: int) -> tuple[int, ...]:
-    ids = extra.wholes("category_ids", list(range(num_classes)))
-    if len(ids) != num_classes:
-        raise extra.fault("category_ids", f"the weights have {num_classes} classes")
+def _category_ids(extra: Fields, usual: Collection[int]) -> tuple[int, ...]:
+    ids = extra.wholes("category_ids", list(usual))
+    if len(ids) != len(usual):
+        raise extra.fault("category_ids", f"the weights have {len(usual)} classes")
     return tuple(ids)
 
 
