@@ -9,6 +9,7 @@ from torch import Tensor
 from sleuth.errors import UserError
 from sleuth.models.detector import Detector, DetectorConfig, has_masks
 from sleuth.models.families import computation, family_of
+from sleuth.queries.top_k import TopKSource
 from sleuth.training.rows import rows_of
 from sleuth.weights.checkpoint import LoadedModel
 
@@ -60,8 +61,8 @@ def take_weights(
     """Copy what fits from a starting model; only classes, queries and the mask head may differ.
 
     A class keeps its rows, of class heads and of embedded labels, if the start has a class of that name, in whatever
-    case; so does no-object. Of learned queries the first are kept; further ones are drawn with mean and spread of the
-    start's.
+    case; so does no-object, and so does the row of a proposing head that means any object. Of learned queries the first
+    are kept; further ones are drawn with mean and spread of the start's.
 
     Args:
         model: with fresh weights.
@@ -78,6 +79,7 @@ def take_weights(
     found, wanted = start.model.state_dict(), model.state_dict()
     rows = rows_of(config)
     places = _places(start.card.names if keep_classes else None, names)
+    agnostic = _agnostic_heads(model)
     taken: dict[str, Tensor] = {}
     for name, fresh in wanted.items():
         theirs, by_class, by_query = found.get(name), rows.classes.get(name), rows.queries.get(name)
@@ -87,7 +89,8 @@ def take_weights(
             taken[name] = fresh
         elif by_class is not None and _alike(theirs, fresh, but=by_class):
             extra = fresh.shape[by_class] - len(names) if keep_classes else 0
-            taken[name] = _take_rows(theirs, fresh, places, extra=extra, dim=by_class)
+            of_any_object = name.rpartition(".")[0] in agnostic
+            taken[name] = _take_rows(theirs, fresh, [0] if of_any_object else places, extra=extra, dim=by_class)
         elif by_query is not None and _alike(theirs, fresh, but=by_query):
             taken[name] = _resized(theirs.movedim(by_query, 0), fresh.shape[by_query]).movedim(0, by_query)
         elif theirs.shape == fresh.shape:
@@ -142,6 +145,12 @@ def _check_computation(ours: DetectorConfig, theirs: DetectorConfig, where: obje
                 where=where,
                 mend=f"leave model.{field} out of the recipe, or name other weights",
             )
+
+
+def _agnostic_heads(model: Detector) -> set[str]:
+    """The heads whose first row means any object, whatever its class."""
+    sources = {name: part for name, part in model.named_modules() if isinstance(part, TopKSource)}
+    return {f"{name}.class_head" for name, source in sources.items() if source.rank_by == "first"}
 
 
 def _places(theirs: tuple[str, ...] | None, ours: tuple[str, ...]) -> list[int | None]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sleuth.models.deformable_detr import DeformableDetrConfig
 from sleuth.models.detr import DetrConfig, build_detr
+from sleuth.models.families import build_detector
 from sleuth.tasks.detection import Preprocess
 from sleuth.training.assemble import assemble, build_model
 from sleuth.training.recipe import recipe_from_tables
@@ -161,3 +163,19 @@ def test_models_of_other_origins_are_starts(kind: str, tmp_path: Path):
     )
     for name in ("encoder.layers.0.self_attention.q_proj.weight", "backbone.body.conv1.weight"):
         assert torch.equal(assembled.model.state_dict()[name], ours.model.state_dict()[name])
+
+
+def test_the_row_of_any_object_is_kept_whatever_the_classes(tmp_path: Path):
+    numbers = asdict(CONFIG) | {"dim": 32, "refine": True, "two_stage": True}
+    known = {name: value for name, value in numbers.items() if name in asdict(DeformableDetrConfig())}
+    config, names = DeformableDetrConfig(**known), ("cat", "Dog", "bus")
+    theirs = build_detector(config)
+    card = detector_card(config, names=names, category_ids=(0, 1, 2), preprocess=PREPROCESS)
+    save_model(tmp_path / "start.safetensors", theirs, card)
+    tables: Table = {"model": {"weights": str(tmp_path / "start.safetensors")}, "run": {"steps": 1}}
+    ours = assemble(recipe_from_tables(tables, where="test"), ("horse", "dog")).model
+    proposing, start = ours.queries.source.class_head.weight, theirs.queries.source.class_head.weight
+    assert torch.equal(proposing[0], start[0])
+    assert not torch.equal(proposing[1], start[1])
+    assert torch.equal(ours.class_heads[0].weight[1], theirs.class_heads[0].weight[1])
+    assert not torch.equal(ours.class_heads[0].weight[0], theirs.class_heads[0].weight[0])
