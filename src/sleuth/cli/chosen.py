@@ -32,10 +32,11 @@ def tables_of_choice(words: TrainWords, say: Callable[[str], object]) -> Table:
     """A recipe of the detector, the sizes and the settings that suit the data and the machine."""
     machine = this_machine(words.device or "auto")
     data: Table = {"path": words.data, "cache": "auto"}
+    run: Table = {}
+    set_length(run, words)
     if words.data == BUILT_IN_DATA:
         choice, pictures = _for_scenes(machine, words.scale, words.batch_size)
-        run: Table = {"steps": USUAL_STEPS}
-        measured = True
+        run, measured = run or {"steps": USUAL_STEPS}, True
     else:
         data |= splits(available_splits(str(words.data), words.format, "boxes"))
         choice, pictures = _for_pictures(
@@ -45,9 +46,9 @@ def tables_of_choice(words: TrainWords, say: Callable[[str], object]) -> Table:
             skip_faulty=words.skip_faulty,
             shortest=words.scale,
             batch_size=words.batch_size,
+            length=next((f"{value:g} {unit}" for unit, value in run.items()), ""),
         )
-        run, measured = {"epochs": choice.epochs}, bool(data["val"])
-    set_length(run, words)
+        run, measured = run or {"epochs": choice.epochs}, bool(data["val"])
     total, length = steps_and_length(run, max(1, pictures // choice.batch_size))
     run |= choice.run | {"log_every": 10, "checkpoint_every": 200}
     run |= {"evaluate_every": max(1, int(length) // EVALUATIONS), "ema_decay": 0.998 if total >= 1000 else 0.98}
@@ -78,6 +79,7 @@ def _for_pictures(
     skip_faulty: bool,
     shortest: int | None,
     batch_size: int | None,
+    length: str,
 ) -> tuple[Choice, int]:
     """The training that suits somebody's pictures, and how many there are to train on.
 
@@ -88,6 +90,7 @@ def _for_pictures(
         skip_faulty: leave faulty pictures out.
         shortest: shorter side of the pictures in pixels, if it was said.
         batch_size: pictures in a step, if it was said.
+        length: of the run in words, if it was said.
 
     Raises:
         UserError: faults that training cannot go on with, no pictures, or no objects in any.
@@ -98,7 +101,7 @@ def _for_pictures(
         report = check_data(data)
     report.raise_if_fatal()
     facts = facts_of(data, tiling)
-    return choose(facts, machine, shortest=shortest, batch_size=batch_size), facts.pictures
+    return choose(facts, machine, shortest=shortest, batch_size=batch_size, length=length), facts.pictures
 
 
 def _for_scenes(machine: Machine, shortest: int | None, batch_size: int | None) -> tuple[Choice, int]:

@@ -76,7 +76,9 @@ class Choice:
         return {"resize": "shortest", "shortest": self.shortest, "longest": self.longest}
 
 
-def choose(facts: DataFacts, machine: Machine, *, shortest: int | None = None, batch_size: int | None = None) -> Choice:
+def choose(
+    facts: DataFacts, machine: Machine, *, shortest: int | None = None, batch_size: int | None = None, length: str = ""
+) -> Choice:
     """The model and the training for these pictures on this machine.
 
     Args:
@@ -84,6 +86,7 @@ def choose(facts: DataFacts, machine: Machine, *, shortest: int | None = None, b
         machine: where the training will run.
         shortest: shorter side of the pictures in pixels, where somebody has said it.
         batch_size: pictures in a step, likewise.
+        length: of the run, likewise, in words; reasons tell it in place of the epochs.
     """
     gpu = machine.gpu_memory is not None
     name, why = _model(facts, machine)
@@ -109,7 +112,7 @@ def choose(facts: DataFacts, machine: Machine, *, shortest: int | None = None, b
             f"{name}: {why}",
             f"pictures of {_by(facts.size_hw)} are seen at {seen} pixels: {why_size}",
             f"{queries} queries: the fullest picture has {_count(facts.most_objects, 'object')}",
-            f"{epochs} epochs of {_count(facts.pictures, 'picture')}, {batch} in a step, {precision}",
+            f"{length or f'{epochs} epochs'} of {_count(facts.pictures, 'picture')}, {batch} in a step, {precision}",
         ),
         warnings=tuple(_warnings(facts)),
     )

@@ -88,6 +88,8 @@ def test_minutes_are_a_length(data: Path):
     for words in ({}, {"model": "detr-small"}):
         run = recipe_for(data=str(data), minutes=90.5, **words).run
         assert (run.minutes, run.epochs, run.steps, run.evaluate_every) == (90.5, 0, 0, 4)
+    said = read_recipe(None, TrainWords(data=str(data), minutes=90.5), None, resume=False)[2]
+    assert any(line.startswith("90.5 minutes of 20 pictures") for line in said)
     tables = {"run": {"epochs": 240, "evaluate_every": 20}}
     assert with_words(tables, TrainWords(minutes=30.0))["run"] == {"minutes": 30.0, "evaluate_every": 1}
 
