@@ -56,7 +56,7 @@ def found_of(boxes: torch.Tensor, entry: dict) -> float:
 
 def test_small_objects_are_found_in_tiles(large, cli, tmp_path: Path):
     root, boxes = large
-    plain = cli("predict", root / "large.png", "--json", "-")
+    plain = cli("predict", root / "large.png", "--model", "detr-scenes", "--json", "-")
     tiled = cli(
         "predict", root / "large.png", "--json", "-", "--tile", "128", "--tile-overlap", "0.4", "--out", tmp_path
     )
@@ -71,7 +71,9 @@ def test_small_objects_are_found_in_tiles(large, cli, tmp_path: Path):
 
 def test_python_and_the_command_line_agree(large, cli):
     root, _ = large
-    said = cli("predict", root / "large.png", "--json", "-", "--tile", "192x256", "--batch-size", "4").json
+    said = cli(
+        "predict", root / "large.png", "--model", "detr-scenes", "--json", "-", "--tile", "192x256", "--batch-size", "4"
+    ).json
     (found,) = sleuth.load("detr-scenes").predict(root / "large.png", tile=(192, 256), batch_size=4)
     assert [found.to_json()] == said
 
