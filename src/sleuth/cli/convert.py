@@ -52,11 +52,15 @@ def _write(place: Path, to: str, loaded: LoadedModel) -> None:
         save_model(place, loaded.model, loaded.card)
 
 
+# Families whose batch norm is trained elsewhere, too, where it is not frozen.
+_TRAINED_NORMS = ("rtdetr", "dfine")
+
+
 def _remarks(to: str, loaded: LoadedModel) -> list[str]:
     """What differs there, though the model's outputs are the same."""
     remarks = []
     config, preprocess = loaded.config, loaded.preprocess
-    if to != "sleuth" and not getattr(config, "frozen_norm", True):
+    if to != "sleuth" and loaded.card.architecture not in _TRAINED_NORMS and not getattr(config, "frozen_norm", True):
         remarks.append("its batch norm is frozen there: the same answers, but further training leaves it as it is")
     if to != "sleuth" and getattr(config, "supervise_encoder", False):
         remarks.append("further training there does not supervise the encoder")
