@@ -163,8 +163,10 @@ def test_the_python_runs(place: Path, monkeypatch, capsys):
         exec(compile(block, "README.md", "exec"), names)
     assert "circle" in names["detector"].names
     assert (place / "found.png").is_file()
-    weights = names["maps"]["decoder.layers.2.cross_attention"]
+    weights = names["maps"]["decoder.layers.2.self_attention"]
     assert weights.ndim == 4
+    points = names["maps"]["decoder.layers.2.cross_attention"]
+    assert points.locations.shape[:-1] == points.weights.shape
     assert capsys.readouterr().out
 
 

@@ -92,7 +92,8 @@ def test_evaluation_on_tiles(large, cli, tmp_path: Path):
 def test_training_on_tiles(coco_data: Path, cli, tiny_training, tmp_path: Path):
     """Pictures of 48 x 64 in tiles of 32: they are counted, trained on, measured and drawn in tiles."""
     out = tmp_path / "run"
-    words = ["--data", coco_data, "--steps", "2", "--tile", "32", "--tile-overlap", "0.25", "--out", out]
+    words = ["--data", coco_data, "--model", "detr-small", "--steps", "2", "--tile", "32", "--tile-overlap", "0.25"]
+    words += ["--out", out]
     said = cli("train", *words, *tiny_training, "--set", "run.evaluate_every=2")
     assert said.code == 0, said.err
     assert re.search(r"\d+ tiles of them as well, \d+ without an object", said.err)

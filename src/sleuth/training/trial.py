@@ -113,7 +113,7 @@ def estimated_minutes(pace: Pace, recipe: Recipe, *, pictures: int, held_out: in
 def in_words(minutes: float) -> str:
     """A length of time, as exactly as an estimate is.
 
-    >>> in_words(0.4), in_words(27.6), in_words(200), in_words(6000)
+    >>> in_words(0.4), in_words(27.6), in_words(200.0), in_words(6000.0)
     ('a minute', '28 minutes', '3.3 hours', '4.2 days')
     """
     if minutes < 1.5:

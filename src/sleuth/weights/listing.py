@@ -115,17 +115,17 @@ LISTED: Mapping[str, Listed] = {
     "facebook/detr-resnet-101-panoptic": _published(
         "DETR with ResNet-101 and a mask head", "detr-r101", 61_839_192, {"PQ": 45.1, "box AP": 40.1}
     ),
-    "PekingU/rtdetr_r18vd": _published("RT-DETR with ResNet-18-D", "rtdetr-r18", 20_174_608, {"box AP": 46.5}, _RTDETR),
-    "PekingU/rtdetr_r34vd": _published("RT-DETR with ResNet-34-D", "rtdetr-r34", 31_424_388, {"box AP": 48.9}, _RTDETR),
+    "PekingU/rtdetr_r18vd": _published("RT-DETR with ResNet-18-D", "rtdetr-r18", 20_184_464, {"box AP": 46.5}, _RTDETR),
+    "PekingU/rtdetr_r34vd": _published("RT-DETR with ResNet-34-D", "rtdetr-r34", 31_441_668, {"box AP": 48.9}, _RTDETR),
     "PekingU/rtdetr_r50vd": _published("RT-DETR with ResNet-50-D", "rtdetr-r50", 42_891_372, {"box AP": 53.1}, _RTDETR),
     "PekingU/rtdetr_r101vd": _published(
         "RT-DETR with ResNet-101-D", "rtdetr-r101", 76_556_268, {"box AP": 54.3}, _RTDETR
     ),
     "PekingU/rtdetr_v2_r18vd": _published(
-        "RT-DETRv2 with ResNet-18-D", "rtdetrv2-r18", 20_174_608, {"box AP": 48.1}, _RTDETR
+        "RT-DETRv2 with ResNet-18-D", "rtdetrv2-r18", 20_184_464, {"box AP": 48.1}, _RTDETR
     ),
     "PekingU/rtdetr_v2_r34vd": _published(
-        "RT-DETRv2 with ResNet-34-D", "rtdetrv2-r34", 31_424_388, {"box AP": 49.9}, _RTDETR
+        "RT-DETRv2 with ResNet-34-D", "rtdetrv2-r34", 31_441_668, {"box AP": 49.9}, _RTDETR
     ),
     "PekingU/rtdetr_v2_r50vd": _published(
         "RT-DETRv2 with ResNet-50-D", "rtdetrv2-r50", 42_891_372, {"box AP": 53.4}, _RTDETR

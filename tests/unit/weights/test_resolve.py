@@ -82,7 +82,7 @@ def test_missing_bundled_weights_are_the_installation_s_fault(tmp_path: Path, mo
 def test_an_architecture_has_no_weights():
     with pytest.raises(UserError, match="or use facebook/detr-resnet-50"):
         open_model("detr-r50")
-    with pytest.raises(UserError, match="or use detr-scenes"):
+    with pytest.raises(UserError, match="or use sleuth-scenes or detr-scenes"):
         open_model("detr-r18")
 
 
