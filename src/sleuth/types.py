@@ -201,5 +201,31 @@ class Target:
         )
 
 
+@dataclass(frozen=True)
+class TextMemory:
+    """What the words to come question: the encoded source sentences.
+
+    Args:
+        tokens: encoder output.
+        valid: True on words, False on padding; None where there is no padding at all.
+    """
+
+    tokens: Float[Tensor, "batch tokens dim"]
+    valid: Bool[Tensor, "batch tokens"] | None
+
+
+@dataclass(frozen=True)
+class TokenPrediction:
+    """What the next word may be, at every position of the target or at those that were asked for.
+
+    Args:
+        logits: of the vocabulary: [batch, words, vocabulary], or [asked, vocabulary].
+        memory: the encoder output that was questioned.
+    """
+
+    logits: Float[Tensor, "*where vocabulary"]
+    memory: TextMemory
+
+
 Losses = Mapping[str, Tensor]
 """Named scalar losses, unweighted."""
