@@ -15,6 +15,7 @@ class OptimizerSettings:
         backbone_rate: full learning rate of the backbone; a tenth of ``rate`` where left out.
         weight_decay: decoupled weight decay of all parameters.
         betas: decay of the running mean and of the running square of the gradient.
+        eps: added to the root of the running square before it divides; 1e-9 for Transformers of text, as in the paper.
         clip: largest norm of the whole gradient; 0 does not clip.
         batch_size: pictures that one process takes in one pass; 0 chooses as many as memory allows, 2 to 32.
         accumulate: passes whose gradients are added before one optimiser step.
@@ -25,6 +26,7 @@ class OptimizerSettings:
     backbone_rate: float | None = None
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
     clip: float = 0.1
     batch_size: int = 2
     accumulate: int = 1
@@ -33,6 +35,8 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         if self.rate <= 0:
             raise ValueError("rate must be above 0")
+        if self.eps <= 0:
+            raise ValueError("eps must be above 0")
         if self.accumulate < 1:
             raise ValueError("accumulate must be at least 1")
         for name in ("batch_size", "backbone_rate", "weight_decay", "clip"):
@@ -74,7 +78,12 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings, *, fused: boo
     """
     groups = named_groups(model, settings)
     return torch.optim.AdamW(
-        groups, lr=settings.rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=fused
+        groups,
+        lr=settings.rate,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        fused=fused,
     )
 
 

@@ -278,7 +278,7 @@ def differences(before: Mapping[str, Table], now: Mapping[str, Table]) -> dict[s
     A run of which nothing depends on its length may be made longer.
     """
     names = [f"{section}.{key}" for section, table in {**before, **now}.items() for key in table]
-    bound = now["schedule"]["kind"] in ("cosine", "flat_cosine") or now["run"]["close_augmentation"]
+    bound = now["schedule"]["kind"] in ("cosine", "flat_cosine", "one_cycle") or now["run"]["close_augmentation"]
     free = _HARMLESS | (set() if bound else {"run.steps", "run.epochs"})
     changed = {}
     for name in names:

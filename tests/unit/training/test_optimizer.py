@@ -65,3 +65,19 @@ def test_set_rate_keeps_the_groups_apart(small):
     set_rate(optimizer, 0.5)
     set_rate(optimizer, 0.1)
     assert rates(optimizer.param_groups) == {"rest": pytest.approx(1e-4), "backbone": pytest.approx(1e-5)}
+
+
+def test_betas_and_eps_of_the_transformer(small, one_step):
+    other = type(small)()
+    other.load_state_dict(small.state_dict())
+    settings = OptimizerSettings(rate=1e-2, backbone_rate=1e-2, weight_decay=0.0, betas=(0.9, 0.98), eps=1e-9)
+    ours = build_optimizer(small, settings)
+    theirs = torch.optim.Adam(other.parameters(), lr=1e-2, betas=(0.9, 0.98), eps=1e-9)
+    assert all(group["eps"] == 1e-9 and group["betas"] == (0.9, 0.98) for group in ours.param_groups)
+    for seed in range(3):
+        one_step(small, ours, seed)
+        one_step(other, theirs, seed)
+    for name, tensor in other.state_dict().items():
+        assert torch.allclose(small.state_dict()[name], tensor, atol=1e-6), name
+    with pytest.raises(ValueError, match="eps"):
+        OptimizerSettings(eps=0.0)

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 
 from sleuth.training.length import OPEN
 from sleuth.training.schedule import ScheduleSettings, rate_factor
@@ -73,3 +74,45 @@ def test_flat_cosine_of_a_run_that_closes_at_once():
 def test_a_run_without_a_known_end_learns_at_the_full_rate(kind):
     settings = ScheduleSettings(kind=kind, drop_at=(3,), warmup_steps=2)
     assert rate_factor(settings, 1000, total_steps=OPEN, steps_per_unit=float(OPEN)) == pytest.approx(1.0)
+
+
+def test_inverse_root_of_the_paper():
+    """Equation 3: dim ** -0.5 * min(step ** -0.5, step * warmup ** -1.5), steps counted from 1."""
+    dim, warmup = 512, 4000
+    settings = ScheduleSettings(kind="inverse_sqrt", warmup_steps=warmup)
+    full = (dim * warmup) ** -0.5
+    for step in (1, 10, 3999, 4000, 4001, 100_000):
+        paper = dim**-0.5 * min(step**-0.5, step * warmup**-1.5)
+        assert full * rate_factor(settings, step - 1, total_steps=7) == pytest.approx(paper)
+
+
+def test_inverse_root_without_warm_up_starts_at_the_full_rate():
+    assert factors(ScheduleSettings(kind="inverse_sqrt"), [0, 3], 10) == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("rise", [0.3, 0.1])
+def test_one_cycle_as_torch_has_it(rise):
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=101, pct_start=(rise * 100 + 1) / 101, div_factor=25, final_div_factor=4
+    )
+    settings = ScheduleSettings(kind="one_cycle", rise=rise, start=0.04, floor=0.01)
+    for step in range(101):
+        assert rate_factor(settings, step, total_steps=101) == pytest.approx(theirs.get_last_lr()[0], abs=1e-6), step
+        if step < 100:
+            optimizer.step()
+            theirs.step()
+
+
+def test_one_cycle_rises_over_its_warm_up():
+    settings = ScheduleSettings(kind="one_cycle", warmup_steps=10, floor=0.1)
+    assert factors(settings, [0, 5, 10, 109], 110) == [pytest.approx(v) for v in (0.04, 0.52, 1.0, 0.1)]
+    assert factors(settings, [0], 1) == [1.0]
+    assert rate_factor(settings, 10, total_steps=OPEN) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["rise", "start", "floor", "flat"])
+def test_shares_lie_between_nothing_and_all(name):
+    with pytest.raises(ValueError, match=name):
+        ScheduleSettings(**{name: 1.5})
