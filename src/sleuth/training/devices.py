@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from sleuth.errors import UserError
-from sleuth.training.recipe import RunSettings
+from sleuth.training.run_settings import RunSettings
 
 
 def start_fabric(settings: RunSettings) -> Fabric:

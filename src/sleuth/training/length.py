@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from sleuth.training.recipe import Recipe
+from sleuth.training.work import RunRecipe
 
 OPEN = 2**40
 """The steps of a run whose length is given in minutes, until its speed is known."""
@@ -28,7 +28,7 @@ class Length:
     closing_steps: int = 0
 
     @classmethod
-    def of(cls, recipe: Recipe, batches_per_epoch: int, total_steps: int = 0) -> "Length":
+    def of(cls, recipe: RunRecipe, batches_per_epoch: int, total_steps: int = 0) -> "Length":
         """The length of a recipe over epochs of so many batches.
 
         Args:

@@ -16,16 +16,21 @@ def loss_vector(report: LossReport) -> Float[Tensor, " losses"]:
 
 
 class Meter:
-    """Sums over the steps since the last report; losses stay on their device until then."""
+    """Sums over the steps since the last report; losses stay on their device until then.
 
-    def __init__(self) -> None:
+    Args:
+        counted: what speed is told in.
+    """
+
+    def __init__(self, counted: str = "pictures") -> None:
+        self.counted = counted
         self.names: tuple[str, ...] = ()
         self._begin(0.0)
 
     def _begin(self, wait_seconds: float) -> None:
         self._sum: Tensor | None = None
         self._norm = 0.0
-        self._steps = self._pictures = 0
+        self._steps = self._amount = 0
         self._waited_before = wait_seconds
         self._began = time.perf_counter()
 
@@ -33,20 +38,20 @@ class Meter:
         """Begin a new window after something that is not training, such as an evaluation."""
         self._begin(wait_seconds)
 
-    def add(self, losses: Float[Tensor, " losses"], *, names: tuple[str, ...], norm: float, pictures: int) -> None:
+    def add(self, losses: Float[Tensor, " losses"], *, names: tuple[str, ...], norm: float, amount: int) -> None:
         """Count one step that was taken.
 
         Args:
             losses: total and parts, as from :func:`loss_vector`.
             names: of the parts.
             norm: of the gradient, before clipping.
-            pictures: trained on in this step, over all processes.
+            amount: of what is counted, trained on in this step, over all processes.
         """
         self.names = names
         self._sum = losses if self._sum is None else self._sum + losses
         self._norm += norm
         self._steps += 1
-        self._pictures += pictures
+        self._amount += amount
 
     def report(self, wait_seconds: float) -> dict[str, object]:
         """Means of the window, and a new window; without losses where no step was taken.
@@ -60,7 +65,8 @@ class Meter:
             total, *parts = (self._sum / self._steps).tolist()
             record |= {"loss": total, "parts": dict(zip(self.names, parts, strict=True))}
             norm = self._norm / self._steps
-            record |= {"grad_norm": norm if math.isfinite(norm) else None, "pictures_per_s": self._pictures / elapsed}
+            record |= {"grad_norm": norm if math.isfinite(norm) else None}
+            record |= {f"{self.counted}_per_s": self._amount / elapsed, "seconds_per_step": elapsed / self._steps}
             record |= {"waiting": min(1.0, (wait_seconds - self._waited_before) / elapsed)}
         self._begin(wait_seconds)
         return record

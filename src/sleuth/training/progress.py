@@ -16,24 +16,26 @@ class Pace:
         epoch: passes over the data, with the fraction of the present one.
         loss: mean loss since the last report.
         rate: present learning rate.
-        pictures_per_s: pictures trained on per second, over all processes.
+        speed: how much of what is counted is trained on in a second, over all processes.
         waiting: share of the time spent waiting for data, 0 to 1.
         seconds_left: expected time to the end.
+        counted: what is counted.
     """
 
     step: int
     epoch: float
     loss: float
     rate: float
-    pictures_per_s: float
+    speed: float
     waiting: float
     seconds_left: float
+    counted: str = "pictures"
 
     def line(self) -> str:
         """The moment in words."""
         return (
             f"epoch {self.epoch:.2f}  loss {self.loss:.4f}  rate {self.rate:.2e}  "
-            f"{self.pictures_per_s:.1f} pictures/s  waiting {self.waiting:.0%}  left {clock(self.seconds_left)}"
+            f"{self.speed:.1f} {self.counted}/s  waiting {self.waiting:.0%}  left {clock(self.seconds_left)}"
         )
 
 

@@ -17,8 +17,9 @@ from sleuth.tasks.detection import DetectionLossConfig, Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 from sleuth.training.adapters import LoraSettings
 from sleuth.training.optimizer import OptimizerSettings
+from sleuth.training.run_settings import RunSettings
 from sleuth.training.schedule import ScheduleSettings
-from sleuth.training.sections import Table, check_keys, fill, read_toml, set_value, toml_text
+from sleuth.training.sections import Table, check_keys, fill, plain, read_toml, set_value, toml_text
 from sleuth.weights.catalog import CATALOG, names_of
 from sleuth.weights.resolve import open_model
 
@@ -99,72 +100,6 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """The ``[run]`` of a recipe.
-
-    Args:
-        steps: length in optimiser steps; or else
-        epochs: length in passes over the data; or else
-        minutes: length in minutes of training on this machine, evaluations not counted. After the first twentieth they
-            are turned into steps, for good. The unit of the length is also that of ``evaluate_every`` and ``drop_at``.
-        seed: of weights, order, augmentation and dropout.
-        precision: of the arithmetic; the mixed ones keep float32 weights.
-        close_augmentation: how much of the end goes without strong augmentation, such as mosaic: below 1 a share of the
-            run, from 1 on in the unit of its length; 0 for no such end.
-        ema_decay: share that the running average of the weights keeps in each step; 0 keeps no average.
-        evaluate_every: how often scores are measured, samples drawn and the best weights kept; 0 only at the end.
-        patience: end the run once so many evaluations in a row have brought no better score; 0 never does.
-        checkpoint_every: optimiser steps between saved states; 0 saves at evaluations only.
-        log_every: optimiser steps between lines of metrics.jsonl.
-        score: the score that decides which weights are best.
-        workers: processes that prepare data, for each training process.
-        device: where to compute; ``auto`` takes a GPU if there is one.
-        devices: how many processes train together, one on each device.
-        threads: CPU threads of each training process; 0 leaves it to PyTorch.
-        channels_last: keep pictures and convolutions in the layout that is fastest for them.
-        max_bad_steps: stop after so many steps in a row without a finite loss.
-        tensorboard: write curves for TensorBoard as well.
-    """
-
-    steps: int = 0
-    epochs: int = 0
-    minutes: float = 0.0
-    seed: int = 0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    close_augmentation: float = 0.0
-    ema_decay: float = 0.0
-    evaluate_every: int = 0
-    patience: int = 0
-    checkpoint_every: int = 500
-    log_every: int = 10
-    score: str = "AP"
-    workers: int = 1
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = 1
-    threads: int = 0
-    channels_last: bool = True
-    max_bad_steps: int = 10
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        if (
-            min(self.steps, self.epochs, self.minutes) < 0
-            or sum(map(bool, (self.steps, self.epochs, self.minutes))) != 1
-        ):
-            raise ValueError("needs either steps, epochs or minutes, above 0")
-        for name in ("devices", "log_every", "max_bad_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        for name in ("close_augmentation", "evaluate_every", "patience", "checkpoint_every", "workers", "threads"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
-        if self.patience and not self.evaluate_every:
-            raise ValueError("patience counts evaluations: set evaluate_every")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError("ema_decay must be at least 0 and below 1")
-
-
-@dataclass(frozen=True)
 class Recipe:
     """One run as values: each attribute is a section of the file; without ``[lora]`` there are no adapters."""
 
@@ -183,7 +118,7 @@ class Recipe:
     def tables(self) -> dict[str, Table]:
         """The resolved recipe as plain tables, every key written out."""
         sections = {section.name: getattr(self, section.name) for section in dataclasses.fields(self)}
-        tables = {name: _plain(section) for name, section in sections.items() if section is not None}
+        tables = {name: plain(section) for name, section in sections.items() if section is not None}
         config = tables["model"].pop("config")
         del config["num_classes"]
         return tables | {"model": tables["model"] | config}
@@ -259,37 +194,6 @@ def _check_together(recipe: Recipe, where: object) -> None:
 
 _MODEL_KEYS = tuple(field.name for field in dataclasses.fields(ModelSettings) if field.name != "config")
 
-# Changing these on resuming changes nothing that is learned.
-_HARMLESS = {
-    "run.checkpoint_every",
-    "run.devices",
-    "run.log_every",
-    "run.max_bad_steps",
-    "run.patience",
-    "run.tensorboard",
-    "run.threads",
-    "run.workers",
-}
-
-
-def differences(before: Mapping[str, Table], now: Mapping[str, Table]) -> dict[str, tuple[Any, Any]]:
-    """Keys that make two resolved recipes different trainings, with both values.
-
-    A run of which nothing depends on its length may be made longer.
-    """
-    names = [f"{section}.{key}" for section, table in {**before, **now}.items() for key in table]
-    bound = now["schedule"]["kind"] in ("cosine", "flat_cosine", "one_cycle") or now["run"]["close_augmentation"]
-    free = _HARMLESS | (set() if bound else {"run.steps", "run.epochs"})
-    changed = {}
-    for name in names:
-        section, _, key = name.partition(".")
-        values = before.get(section, {}).get(key), now.get(section, {}).get(key)
-        if name == "optimizer.batch_size" and values[1] == 0:
-            continue  # what was chosen stays chosen
-        if name not in free and values[0] != values[1]:
-            changed[name] = values
-    return changed
-
 
 def _model(table: Table, where: object) -> tuple[ModelSettings, dict[str, Table]]:
     """The settings of a model, and what other sections hold of its own accord: how it sees pictures, and its losses."""
@@ -319,7 +223,7 @@ def _model(table: Table, where: object) -> tuple[ModelSettings, dict[str, Table]
     valid = [key for key in field_names(family.config) if key != "num_classes"]
     check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
     config = fill(family.config, dataclasses.asdict(base) | table, section="model", where=where)
-    usual = {"preprocess": _plain(preprocess), "loss": _plain(loss)}
+    usual = {"preprocess": plain(preprocess), "loss": plain(loss)}
     return dataclasses.replace(settings, family=family.name, config=config), usual
 
 
@@ -332,12 +236,5 @@ def _augmentation(table: Table, where: object) -> Augmentation:
         return fill(Augmentation, fitted | table, section="augmentation", where=where)
     if type(scale) is not int or scale < 1:
         raise UserError(f"augmentation.scale = {scale} is not a size in pixels", where=where, mend="such as 256")
-    base = _plain(Augmentation.for_scale(scale))
+    base = plain(Augmentation.for_scale(scale))
     return fill(Augmentation, base | table, section="augmentation", where=where)
-
-
-def _plain(settings: Any) -> Table:
-    """A dataclass as a table of TOML values."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(settings).items()
-    }

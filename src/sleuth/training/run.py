@@ -15,15 +15,8 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sleuth.data.cache import cached
-from sleuth.data.samples import SampleSource
-from sleuth.data.stream import Batch, TrainingStream, mix
+from sleuth.data.stream import mix
 from sleuth.errors import UserError
-from sleuth.tasks.detection import DetectionLoss, Preprocess, build_criterion
-from sleuth.training.adapter_files import save_adapters
-from sleuth.training.adapters import merged
-from sleuth.training.assemble import assemble, model_card
-from sleuth.training.batch_size import choose_batch_size
 from sleuth.training.checkpoint import (
     Counters,
     SavedState,
@@ -41,12 +34,9 @@ from sleuth.training.meter import Meter
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.processes import agree, mean_over_processes, user_errors_of_lost_peers
 from sleuth.training.progress import TrainingProgress
-from sleuth.training.recipe import Recipe, differences, recipe_from_tables
 from sleuth.training.run_folder import RunFolder
-from sleuth.training.sources import check_source, training_source
-from sleuth.weights.checkpoint import save_model
-
-Colour = tuple[float, float, float]
+from sleuth.training.run_settings import differences
+from sleuth.training.work import Work
 
 _SECONDS_BETWEEN_CURVES = 60.0
 
@@ -55,9 +45,8 @@ class Run:
     """Everything that a training step touches; :func:`open_run` makes it.
 
     Args:
-        recipe: what to do.
+        work: what to do, and with which data.
         fabric: this process's devices and precision.
-        source: pictures to train on.
         folder: where results go; only the first process writes.
         console: where words go; quiet in all but the first process.
         saved: the state to continue from, or None.
@@ -65,39 +54,23 @@ class Run:
 
     def __init__(
         self,
-        recipe: Recipe,
+        work: Work,
         *,
         fabric: Fabric,
-        source: SampleSource,
         folder: RunFolder,
         console: Console,
         saved: SavedState | None,
     ) -> None:
-        self.recipe, self.fabric, self.source, self.folder, self.console = recipe, fabric, source, folder, console
+        recipe = work.recipe
+        self.work, self.recipe, self.fabric, self.folder, self.console = work, recipe, fabric, folder, console
         torch.manual_seed(recipe.run.seed)
-        assembled = assemble(recipe, source.names, resume=saved is not None)
-        self.model, self.remarks = assembled.model.to(fabric.device), assembled.remarks
-        if recipe.run.channels_last:
-            self.model.to(memory_format=torch.channels_last)
-        self.criterion: DetectionLoss = build_criterion(recipe.loss)
+        self.model, self.remarks = work.assemble(resume=saved is not None)
+        self.model.to(fabric.device)
         self.optimizer = build_optimizer(self.model, recipe.optimizer, fused=recipe.run.precision != "16-mixed")
         self.average = WeightAverage(self.model, recipe.run.ema_decay) if recipe.run.ema_decay else None
         self.network: nn.Module = fabric.strategy.setup_module(self.model)
-        mean, std = _colours(recipe.preprocess)
-        self.stream = TrainingStream(
-            _kept(source, recipe),
-            recipe.augmentation,
-            batch_size=recipe.optimizer.batch_size,
-            seed=recipe.run.seed,
-            workers=recipe.run.workers,
-            rank=fabric.global_rank,
-            world_size=fabric.world_size,
-            mean=mean,
-            std=std,
-            closing=recipe.augmentation.closed(),
-        )
-        self.pictures_per_step = recipe.optimizer.batch_size * recipe.optimizer.accumulate * fabric.world_size
-        self.meter = Meter()
+        self.stream = work.stream(rank=fabric.global_rank, world_size=fabric.world_size)
+        self.meter = Meter(work.counted)
         self.counters = Counters()
         self._scaler: torch.amp.GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
         # From here on every process draws its own dropout.
@@ -137,27 +110,23 @@ class Run:
         """Time spent in this run, over all starts."""
         return time.perf_counter() - self._began
 
-    def next_batches(self) -> list[Batch]:
+    def next_batches(self) -> list[Any]:
         """The batches of one step, on this process's device."""
-        device, layout = self.fabric.device, torch.preserve_format
-        if self.recipe.run.channels_last:
-            layout = torch.channels_last
-        batches = []
-        for _ in range(self.recipe.optimizer.accumulate):
-            images, targets = next(self._batches)
-            images = images.to(device)
-            images = replace(images, pixels=images.pixels.contiguous(memory_format=layout))
-            batches.append((images, targets))
-        return batches
+        return [
+            self.work.placed(next(self._batches), self.fabric.device) for _ in range(self.recipe.optimizer.accumulate)
+        ]
 
-    def object_counts(self, batches: Sequence[Batch]) -> Float[Tensor, "2"]:
+    def counts(self, batches: Sequence[Any]) -> Float[Tensor, " counts"]:
         """What losses are divided by, averaged over the step's batches and over all processes.
 
         With it, several processes or accumulated batches have the loss and gradient of one large batch.
         """
-        queries = self.recipe.model.config.num_queries
-        counts = torch.stack([self.criterion.counts(targets, queries) for _, targets in batches]).mean(0)
+        counts = self.work.counts(batches)
         return counts if self.fabric.world_size == 1 else mean_over_processes(counts.to(self.fabric.device))
+
+    def amount(self, batches: Sequence[Any]) -> int:
+        """How much of what is counted a step holds, over all processes, each taken to have as much as this one."""
+        return sum(map(self.work.amount, batches)) * self.fabric.world_size
 
     def gradient_sync(self, enabled: bool) -> AbstractContextManager[Any]:
         """Exchange gradients between processes in the last pass of a step only."""
@@ -242,12 +211,8 @@ class Run:
                 self._drawn = time.perf_counter()
 
     def save_model(self, path: Path, **notes: object) -> None:
-        """Save the model as it is now for evaluation and prediction; adapters are merged, and saved apart as well."""
-        card = model_card(self.recipe, self.source, step=self.counters.step, **notes)
-        save_model(path, merged(self.model), card)
-        if self.recipe.lora is not None:
-            folder = path.with_name(f"{path.stem}-adapter")
-            save_adapters(folder, self.model, self.recipe.lora, card, base=self.recipe.model.weights)
+        """Save the model as it is now for evaluation and prediction."""
+        self.work.save_model(path, self.model, step=self.counters.step, **notes)
 
     def _gathered(self, value: Any) -> list[Any]:
         if self.fabric.world_size == 1:
@@ -260,7 +225,7 @@ class Run:
         """The values of all processes, in their order."""
         return [value for part in self._gathered(values) for value in part]
 
-    def _endless(self) -> Iterator[Batch]:
+    def _endless(self) -> Iterator[Any]:
         epoch, batch = self.length.place(self.counters.step)
         while True:
             yield from self.stream.epoch(epoch, batch)
@@ -281,9 +246,7 @@ class Run:
 
 
 @contextmanager
-def open_run(
-    recipe: Recipe, out: Path, *, source: SampleSource | None, resume: bool, console: Console | None
-) -> Iterator[Run]:
+def open_run(work: Work, out: Path, *, resume: bool, console: Console | None) -> Iterator[Run]:
     """Start the processes and set up everything that a training step touches.
 
     Raises:
@@ -291,18 +254,18 @@ def open_run(
     """
     folder = RunFolder(out)
     # What can be seen to be wrong at once is said before other processes are started.
-    source = training_source(recipe) if source is None else source
-    _, notes = check_source(recipe, source) if is_main_process() else (None, [])
-    fabric = start_fabric(recipe.run)
+    notes = work.examine() if is_main_process() else []
+    fabric = start_fabric(work.recipe.run)
     with user_errors_of_lost_peers(fabric):
-        agree(fabric, lambda: _check(recipe, folder, resume=resume))
+        agree(fabric, lambda: _check(work, folder, resume=resume))
         saved = load_state(folder.state) if resume else None
-        if not recipe.optimizer.batch_size:
-            recipe = _with_batch_size(recipe, source, fabric, saved)
-            notes.append(f"optimizer.batch_size is {recipe.optimizer.batch_size}: what memory and data allow")
+        if not work.recipe.optimizer.batch_size:
+            work = _with_batch_size(work, fabric, saved)
+            chosen = work.recipe.optimizer.batch_size
+            notes.append(f"optimizer.batch_size is {chosen}: what memory and data allow")
         quiet = not fabric.is_global_zero
         console = Console(quiet=True) if quiet else (console or Console(stderr=True))
-        run = Run(recipe, fabric=fabric, source=source, folder=folder, console=console, saved=saved)
+        run = Run(work, fabric=fabric, folder=folder, console=console, saved=saved)
         environment = describe_environment(fabric.device, processes=fabric.world_size)
         agree(fabric, lambda: _begin(run, environment, resume=resume))
         if saved is None:
@@ -316,8 +279,8 @@ def open_run(
             folder.close()
 
 
-def _with_batch_size(recipe: Recipe, source: SampleSource, fabric: Fabric, saved: SavedState | None) -> Recipe:
-    """The recipe with the number of pictures that it leaves open: that of the saved state, or one that fits.
+def _with_batch_size(work: Work, fabric: Fabric, saved: SavedState | None) -> Work:
+    """The work with the size of a batch that it leaves open: that of the saved state, or one that fits.
 
     Raises:
         UserError: none fits.
@@ -325,40 +288,21 @@ def _with_batch_size(recipe: Recipe, source: SampleSource, fabric: Fabric, saved
     chosen = [0 if saved is None else int(saved.recipe["optimizer"]["batch_size"])]
 
     def choose() -> None:
-        model = assemble(recipe, source.names).model.to(fabric.device)
-        processes = fabric.world_size * recipe.optimizer.accumulate
-        chosen[0] = choose_batch_size(model, source, recipe.augmentation, autocast=fabric.autocast, processes=processes)
+        chosen[0] = work.settled(fabric.device, fabric.autocast, fabric.world_size).recipe.optimizer.batch_size
 
     if not chosen[0]:
         agree(fabric, choose)
-    return replace(recipe, optimizer=replace(recipe.optimizer, batch_size=fabric.broadcast(chosen[0])))
+    return work.with_batch_size(fabric.broadcast(chosen[0]))
 
 
-def _kept(source: SampleSource, recipe: Recipe) -> SampleSource:
-    """The source as training reads it: with a cache where the recipe asks for one."""
-    if recipe.data.cache == "off":
-        return source
-    processes = recipe.run.devices * max(1, recipe.run.workers)
-    return cached(source, longest=recipe.augmentation.longest_needed(), processes=processes)
-
-
-def _colours(preprocess: Preprocess) -> tuple[Colour, Colour]:
-    """Mean and deviation, on the scale 0 to 1, that bring pixels to where the model has them at evaluation."""
-    scale = preprocess.rescale * 255
-    if not preprocess.normalise:
-        return (0.0, 0.0, 0.0), (1 / scale, 1 / scale, 1 / scale)
-    red, green, blue = ((mean / scale, std / scale) for mean, std in zip(preprocess.mean, preprocess.std, strict=True))
-    return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
-
-
-def _check(recipe: Recipe, folder: RunFolder, *, resume: bool) -> None:
+def _check(work: Work, folder: RunFolder, *, resume: bool) -> None:
     """See that the run folder, and the state in it, suit the recipe."""
     folder.check(resume=resume)
     if not resume:
         return
     # Read as a recipe, it has the keys that came later, with their defaults.
-    begun = recipe_from_tables(load_state(folder.state).recipe, where=folder.state)
-    changed = differences(begun.tables(), recipe.tables())
+    begun = work.reread(load_state(folder.state).recipe, folder.state)
+    changed = differences(begun.tables(), work.recipe.tables())
     if changed:
         name, (before, now) = next(iter(changed.items()))
         raise UserError(

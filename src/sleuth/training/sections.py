@@ -203,3 +203,10 @@ def _nearby(path: Path) -> str:
     if nearest:
         return f"did you mean {nearest[0]}?"
     return f"here are: {', '.join(names[:6])}" if names else "name a recipe, a TOML file"
+
+
+def plain(settings: Any) -> Table:
+    """A dataclass as a table of TOML values."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(settings).items()
+    }

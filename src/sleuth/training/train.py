@@ -1,19 +1,19 @@
 """Training: the whole step in one function."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.training.checkpoint import advance
+from sleuth.training.detection_work import DetectionWork
 from sleuth.training.meter import loss_vector
 from sleuth.training.optimizer import set_rate
 from sleuth.training.parts import train_mode
@@ -22,13 +22,16 @@ from sleuth.training.recipe import Recipe
 from sleuth.training.run import Run, open_run
 from sleuth.training.schedule import rate_factor
 from sleuth.training.stopping import StopRequest
-from sleuth.types import MaskReader, SetPrediction, Target
+from sleuth.training.work import BatchLoss, Work
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Scores of a model in evaluation mode, by name."""
 
 _SIZES = ("APs", "APm", "APl")
-_TOLD = ("AP", "AP50", *_SIZES, "mask AP", "mask AP50", "PQ", "PQ things", "PQ stuff")
+_TOLD = (
+    *("AP", "AP50", *_SIZES, "mask AP", "mask AP50", "PQ", "PQ things", "PQ stuff"),
+    *("BLEU", "chrF", "exact match", "perplexity", "top-1", "top-5", "mIoU"),
+)
 """The scores that are told on the way, small, medium and large objects always; metrics.jsonl holds all of them."""
 
 Render = Callable[[nn.Module, Path, int], None]
@@ -68,7 +71,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
 ) -> TrainingResult:
-    """Train the recipe's model and leave a run folder.
+    """Train a recipe's detector and leave a run folder: :func:`train_work` for pictures with boxes.
 
     Args:
         recipe: the run.
@@ -82,8 +85,35 @@ def train(
     Raises:
         UserError: anything the user can mend, from a wrong key to a loss that stays non-finite.
     """
-    with open_run(recipe, out, source=source, resume=resume, console=console) as run, StopRequest() as stop:
-        fabric, stopping = run.fabric, False
+    return train_work(
+        DetectionWork(recipe, source), out, evaluate=evaluate, render=render, resume=resume, console=console
+    )
+
+
+def train_work(
+    work: Work,
+    out: Path,
+    *,
+    evaluate: Evaluate | None = None,
+    render: Render | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> TrainingResult:
+    """Train whatever a recipe names and leave a run folder.
+
+    Args:
+        work: the recipe and its data.
+        out: the run folder.
+        evaluate: measures scores, in the first process; without it the last weights count as the best.
+        render: draws or writes samples at each evaluation, in the first process.
+        resume: continue the run in ``out`` from its last saved state, bit for bit on the CPU.
+        console: where progress goes.
+
+    Raises:
+        UserError: anything the user can mend, from a wrong key to a loss that stays non-finite.
+    """
+    with open_run(work, out, resume=resume, console=console) as run, StopRequest() as stop:
+        work, recipe, fabric, stopping = run.work, run.recipe, run.fabric, False
         train_mode(run.model)
         while not run.is_over and not stopping:
             factor = rate_factor(
@@ -95,21 +125,20 @@ def train(
             )
             set_rate(run.optimizer, factor)
             batches = run.next_batches()
-            counts = run.object_counts(batches)
-            losses, seen = [], []
-            for number, (images, targets) in enumerate(batches, start=1):
+            counts = run.counts(batches)
+            seen: list[BatchLoss] = []
+            for number, batch in enumerate(batches, start=1):
                 with run.gradient_sync(number == len(batches)):
-                    with fabric.autocast():
-                        prediction = run.network(images, targets)
-                    report = run.criterion(as_float32(prediction, fabric.autocast), targets, counts)
-                    fabric.backward(report.total / len(batches))
-                losses.append(loss_vector(report))
-                seen.append((prediction, targets))
+                    seen.append(work.loss(run.network, batch, counts, fabric.autocast))
+                    fabric.backward(seen[-1].report.total / len(batches))
+            losses = torch.stack([loss_vector(each.report) for each in seen]).mean(0)
             norm = run.clip_gradients()
-            mean_losses, norm_now, finite, stopping = run.everywhere(torch.stack(losses).mean(0), norm, stop.requested)
+            mean_losses, norm_now, finite, stopping = run.everywhere(losses, norm, stop.requested)
             if finite:
                 run.apply_gradients()
-                run.meter.add(mean_losses, names=tuple(report.parts), norm=norm_now, pictures=run.pictures_per_step)
+                run.meter.add(
+                    mean_losses, names=tuple(seen[-1].report.parts), norm=norm_now, amount=run.amount(batches)
+                )
             else:
                 run.refuse_gradients()
             run.optimizer.zero_grad(set_to_none=True)
@@ -155,17 +184,19 @@ def _log(run: Run) -> None:
     if not run.is_main or "loss" not in record:
         return
     step, rate = run.counters.step, run.optimizer.param_groups[0]["lr"]
+    seconds_per_step = cast(float, record.pop("seconds_per_step"))
     record = {"step": step, "epoch": round(run.length.epoch(step), 4), "rate": rate} | record
     run.folder.log(record | {"seconds": round(run.seconds, 3)})
-    speed, left = cast(float, record["pictures_per_s"]), run.seconds_left
+    left = run.seconds_left
     if left is None:
-        left = (run.length.total_steps - step) * run.pictures_per_step / speed
+        left = (run.length.total_steps - step) * seconds_per_step
     pace = Pace(
         step=step,
         epoch=run.length.epoch(step),
         loss=cast(float, record["loss"]),
         rate=rate,
-        pictures_per_s=speed,
+        speed=cast(float, record[f"{run.work.counted}_per_s"]),
+        counted=run.work.counted,
         waiting=cast(float, record["waiting"]),
         seconds_left=left,
     )
@@ -211,12 +242,11 @@ def _told(name: str, scores: Mapping[str, float]) -> str:
     return ", ".join(f"{key} {scores[key]:.4f}" if key in scores else f"{key} -" for key in told)
 
 
-def _report_skipped(run: Run, seen: Sequence[tuple[SetPrediction, Sequence[Target]]]) -> None:
-    """Name the pictures of a step that was skipped; too many such steps in a row end the training."""
-    pictures = [picture for prediction, targets in seen for picture in _finite_or_not(prediction, targets)]
-    pictures = run.gather(pictures)
-    # Where none stands out, any of the step's pictures may be the cause.
-    names = [name for name, finite in pictures if not finite] or [name for name, _ in pictures]
+def _report_skipped(run: Run, seen: Sequence[BatchLoss]) -> None:
+    """Name the samples of a step that was skipped; too many such steps in a row end the training."""
+    samples = run.gather([sample for each in seen for sample in each.samples()])
+    # Where none stands out, any of the step's samples may be the cause.
+    names = [name for name, finite in samples if not finite] or [name for name, _ in samples]
     in_a_row = run.counters.skipped_in_a_row
     if run.is_main:
         run.folder.log({"step": run.counters.step, "skipped": names})
@@ -231,44 +261,3 @@ def _report_skipped(run: Run, seen: Sequence[tuple[SetPrediction, Sequence[Targe
             mend="lower optimizer.rate, use precision 32-true, or check the data with `sleuth data check`",
         )
     raise SystemExit(2)
-
-
-@torch.no_grad()
-def _finite_or_not(prediction: SetPrediction, targets: Sequence[Target]) -> list[tuple[str, bool]]:
-    """Each picture's name, and whether its own predictions and boxes are finite."""
-    logits, boxes = prediction.logits, prediction.boxes_cxcywh
-    finite = (logits.isfinite().all(-1) & boxes.isfinite().all(-1)).all(-1).all(0)
-    return [
-        (target.name, fine and bool(target.boxes_cxcywh.isfinite().all()))
-        for target, fine in zip(targets, finite.tolist(), strict=True)
-    ]
-
-
-def as_float32(prediction: SetPrediction, autocast: Callable[[], AbstractContextManager[object]]) -> SetPrediction:
-    """Losses are computed in float32 whatever the precision of the model; masks are read in the model's."""
-    if prediction.masks is not None:
-        prediction = replace(prediction, masks=partial(_read_masks, prediction.masks, autocast))
-    return replace(prediction, **{name: _widened(getattr(prediction, name)) for name in _LOSSES_READ})
-
-
-_LOSSES_READ = (
-    *("logits", "boxes_cxcywh", "memory_logits", "memory_boxes_cxcywh"),
-    *("proposals", "denoising", "corners"),
-)
-"""What of a prediction losses read in float32."""
-
-
-def _widened(value: Any) -> Any:
-    """A tensor, or all tensors of a dataclass and of those within it, in float32 if they are of less."""
-    if isinstance(value, Tensor):
-        return value.float() if value.is_floating_point() else value
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _widened(getattr(value, field.name)) for field in fields(value)})
-    return value
-
-
-def _read_masks(
-    read: MaskReader, autocast: Callable[[], AbstractContextManager[object]], picture: Tensor, query: Tensor
-) -> Tensor:
-    with autocast():
-        return read(picture, query).float()

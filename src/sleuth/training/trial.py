@@ -11,10 +11,10 @@ import torch
 from sleuth.errors import UserError
 from sleuth.tasks.detection import build_criterion
 from sleuth.training.assemble import build_model
+from sleuth.training.detection_work import as_float32
 from sleuth.training.devices import device_kind
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.recipe import Recipe
-from sleuth.training.train import as_float32
 from sleuth.types import ImageBatch, Target
 
 TRIAL_STEPS = 3

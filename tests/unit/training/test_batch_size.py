@@ -12,6 +12,7 @@ from sleuth.errors import UserError
 from sleuth.training import batch_size
 from sleuth.training.assemble import assemble
 from sleuth.training.batch_size import choose_batch_size, largest_batch
+from sleuth.training.detection_work import DetectionWork
 from sleuth.training.run import open_run
 from sleuth.training.sources import open_source
 
@@ -104,11 +105,11 @@ def test_a_gpu_too_small_for_four_takes_two_and_one_too_small_for_two_says_so(pa
 
 def test_a_run_keeps_what_was_chosen(tiny, tmp_path: Path, monkeypatch):
     recipe, quiet = tiny("optimizer.batch_size=0", "run.steps=2"), Console(quiet=True)
-    with open_run(recipe, tmp_path / "run", source=None, resume=False, console=quiet) as run:
+    with open_run(DetectionWork(recipe), tmp_path / "run", resume=False, console=quiet) as run:
         assert run.recipe.optimizer.batch_size == 4  # of 50 scenes
         assert next(iter(run.stream.epoch(0)))[0].pixels.shape[0] == 4
     assert "batch_size = 4" in (tmp_path / "run" / "recipe.toml").read_text()
     monkeypatch.setattr(batch_size, "MOST", 2)
     torch.manual_seed(1)
-    with open_run(recipe, tmp_path / "run", source=None, resume=True, console=quiet) as run:
+    with open_run(DetectionWork(recipe), tmp_path / "run", resume=True, console=quiet) as run:
         assert run.recipe.optimizer.batch_size == 4

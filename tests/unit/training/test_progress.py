@@ -17,7 +17,7 @@ def pace(step: int) -> Pace:
         epoch=1.5,
         loss=2.25,
         rate=1e-4,
-        pictures_per_s=12.3,
+        speed=12.3,
         waiting=0.07,
         seconds_left=61.0,
     )
@@ -69,7 +69,7 @@ def test_clock(seconds: float, text: str):
 def test_meter_gives_means_and_begins_again():
     meter = Meter()
     for total in (2.0, 4.0):
-        meter.add(torch.tensor([total, 1.0, 3.0]), names=("class", "l1"), norm=total, pictures=8)
+        meter.add(torch.tensor([total, 1.0, 3.0]), names=("class", "l1"), norm=total, amount=8)
     time.sleep(0.01)
     record = meter.report(wait_seconds=0.005)
     assert (record["loss"], record["parts"], record["grad_norm"]) == (3.0, {"class": 1.0, "l1": 3.0}, 3.0)

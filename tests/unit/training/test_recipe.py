@@ -8,7 +8,8 @@ import pytest
 
 from sleuth.data.transforms import Augmentation
 from sleuth.errors import UserError
-from sleuth.training.recipe import differences, load_recipe, recipe_from_tables
+from sleuth.training.recipe import load_recipe, recipe_from_tables
+from sleuth.training.run_settings import differences
 from sleuth.weights.catalog import CATALOG, names_of
 
 RUN = {"run": {"steps": 10}}

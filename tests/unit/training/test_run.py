@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 
 from sleuth.tasks.preprocess import Preprocess, normalise_and_pad, preprocess_images
+from sleuth.training.detection_work import DetectionWork
 from sleuth.training.run import open_run
 
 
@@ -15,7 +16,7 @@ def test_weights_depend_on_the_seed_alone(tiny, tmp_path: Path):
 
     def weights(name: str, seed: int) -> torch.Tensor:
         recipe = tiny(f"run.seed={seed}")
-        with open_run(recipe, tmp_path / name, source=None, resume=False, console=quiet) as run:
+        with open_run(DetectionWork(recipe), tmp_path / name, resume=False, console=quiet) as run:
             return run.model.class_head.weight.detach().clone()
 
     torch.rand(3)
@@ -25,17 +26,17 @@ def test_weights_depend_on_the_seed_alone(tiny, tmp_path: Path):
 
 def test_object_counts_are_those_of_one_large_batch(tiny, tmp_path: Path):
     recipe = tiny("optimizer.accumulate=2", "optimizer.batch_size=3")
-    with open_run(recipe, tmp_path / "run", source=None, resume=False, console=Console(quiet=True)) as run:
+    with open_run(DetectionWork(recipe), tmp_path / "run", resume=False, console=Console(quiet=True)) as run:
         batches = run.next_batches()
-        counts = run.object_counts(batches)
-        whole = run.criterion.counts([target for _, targets in batches for target in targets], 8)
+        counts = run.counts(batches)
+        whole = run.work.criterion.counts([target for _, targets in batches for target in targets], 8)
         assert torch.allclose(counts * 2, whole)
 
 
 @pytest.mark.parametrize("clip", [0.5, 0.0])
 def test_gradients_are_clipped_to_the_largest_norm(tiny, tmp_path: Path, clip: float):
     recipe = tiny(f"optimizer.clip={clip}")
-    with open_run(recipe, tmp_path / "run", source=None, resume=False, console=Console(quiet=True)) as run:
+    with open_run(DetectionWork(recipe), tmp_path / "run", resume=False, console=Console(quiet=True)) as run:
         for parameter in run.model.parameters():
             parameter.grad = torch.ones_like(parameter)
         trained = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
@@ -47,7 +48,7 @@ def test_gradients_are_clipped_to_the_largest_norm(tiny, tmp_path: Path, clip: f
 
 @pytest.mark.parametrize("changes", [{}, {"rescale": 1 / 128, "mean": (0.1, 0.2, 0.3)}, {"normalise": False}])
 def test_training_sees_the_pixels_that_evaluation_does(changes):
-    from sleuth.training.run import _colours
+    from sleuth.training.detection_work import _colours
 
     preprocess, picture = Preprocess(resize="none", **changes), torch.randint(0, 256, (3, 8, 9), dtype=torch.uint8)
     mean, std = _colours(preprocess)

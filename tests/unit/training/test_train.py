@@ -14,6 +14,7 @@ from rich.console import Console
 from sleuth.data.samples import Sample
 from sleuth.errors import UserError
 from sleuth.training.checkpoint import load_state
+from sleuth.training.detection_work import DetectionWork
 from sleuth.training.length import Stopwatch
 from sleuth.training.run import open_run
 from sleuth.training.sources import open_source
@@ -274,7 +275,7 @@ def test_minutes_become_steps_once(tiny, tmp_path: Path, monkeypatch):
     assert load_state(out / "state.safetensors").counters.total_steps == 9
     # What another machine, or another hour, would measure no longer matters.
     monkeypatch.setattr(Stopwatch, "steps", lambda self, step, seconds: 1)
-    with open_run(recipe, out, source=None, resume=True, console=QUIET) as run:
+    with open_run(DetectionWork(recipe), out, resume=True, console=QUIET) as run:
         assert (run.length.total_steps, run.length.closing_batch, run.stream.close_at) == (9, 6, 6)
     result = train(recipe, out, evaluate=evaluate, resume=True, console=QUIET)
     assert (result.step, result.finished) == (9, True)
