@@ -1,14 +1,21 @@
 """`sleuth data check`."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import typer
 
 from sleuth.cli.console import print_text, progress, tell, write_json
 from sleuth.data.checks import check_folder
 from sleuth.data.contact import write_contact_sheet
+from sleuth.data.report import DataReport
+from sleuth.data.text.checks import TextReport, check_text
+from sleuth.data.text.open import is_text, parse_languages
+from sleuth.errors import UserError
 
 _ALL = 10**9
+Checked = TypeVar("Checked")
 
 
 def run_check(
@@ -19,11 +26,35 @@ def run_check(
     sheet: Path | None,
     *,
     annotations: str,
+    languages: str | None,
     quick: bool,
     every: bool,
     as_json: bool,
 ) -> None:
     """Check every split and print the reports; exit code 1 if something would stop a training."""
+    if languages is not None or (format is None and is_text(path)):
+        if sheet is not None:
+            raise UserError("a contact sheet shows pictures, and this is text", where="--sheet", mend="leave it out")
+        sides = None if languages is None else parse_languages(languages)
+        texts = _with_progress(lambda advance: check_text(path, split, sides, advance=advance))
+        _print(texts, every=every, as_json=as_json)
+        _end(texts, "lines")
+        return
+    checked = _with_progress(
+        lambda advance: check_folder(
+            path, format, split, images, deep=not quick, advance=advance, annotations=annotations
+        )
+    )
+    reports = [report for _, report in checked]
+    _print(reports, every=every, as_json=as_json)
+    if sheet is not None:
+        for data, _ in checked:
+            file = sheet if len(checked) == 1 else sheet.with_stem(f"{sheet.stem}-{data.split}")
+            tell(f"contact sheet: {write_contact_sheet(data, file)}")
+    _end(reports, "pictures")
+
+
+def _with_progress(check: Callable[[Callable[[], None]], Checked]) -> Checked:
     done = 0
     with progress("checking", None) as advance:
 
@@ -32,20 +63,22 @@ def run_check(
             done += 1
             advance(done)
 
-        checked = check_folder(path, format, split, images, deep=not quick, advance=one, annotations=annotations)
+        return check(one)
+
+
+def _print(reports: Sequence[DataReport | TextReport], *, every: bool, as_json: bool) -> None:
     if as_json:
-        write_json([report.to_json() for _, report in checked], "-")
-    else:
-        for _, report in checked:
-            print_text((report.render(_ALL) if every else report.render()) + "\n")
-    if sheet is not None:
-        for data, _ in checked:
-            file = sheet if len(checked) == 1 else sheet.with_stem(f"{sheet.stem}-{data.split}")
-            tell(f"contact sheet: {write_contact_sheet(data, file)}")
-    errors = sum(len(report.errors) for _, report in checked)
+        write_json([report.to_json() for report in reports], "-")
+        return
+    for report in reports:
+        print_text((report.render(_ALL) if every else report.render()) + "\n")
+
+
+def _end(reports: Sequence[DataReport | TextReport], what: str) -> None:
+    errors = sum(len(report.errors) for report in reports)
     if errors:
         tell(
             f"{errors} error{'' if errors == 1 else 's'} would stop a training; `sleuth train --skip-faulty` leaves "
-            "faulty pictures out"
+            f"faulty {what} out"
         )
         raise typer.Exit(1)

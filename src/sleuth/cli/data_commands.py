@@ -7,13 +7,14 @@ import typer
 
 
 def check(
-    path: Annotated[Path, typer.Argument(help="A folder in COCO, VOC or YOLO form, or a COCO JSON file.")],
+    path: Annotated[Path, typer.Argument(help="A folder in COCO, VOC or YOLO form, or of text; or a file.")],
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     split: Annotated[str | None, typer.Option(help="One split; by default all of them.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
     annotations: Annotated[
         str, typer.Option(help="What objects come with: boxes, instances (masks too) or panoptic (things and stuff).")
     ] = "boxes",
+    languages: Annotated[str | None, typer.Option(help="Of text, from which to which, such as en-de.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write contact sheets of annotated pictures here.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only; misses files that are cut short.")] = False,
     every: Annotated[bool, typer.Option("--all", help="List every fault, not the first ones of each kind.")] = False,
@@ -22,7 +23,18 @@ def check(
     """Check a data set: every fault by kind, with file, id and mend. Exit code 1 if one would stop a training."""
     from sleuth.cli.data_check import run_check
 
-    run_check(path, format, split, images, sheet, annotations=annotations, quick=quick, every=every, as_json=json)
+    run_check(
+        path,
+        format,
+        split,
+        images,
+        sheet,
+        annotations=annotations,
+        languages=languages,
+        quick=quick,
+        every=every,
+        as_json=json,
+    )
 
 
 def scenes(

@@ -46,6 +46,9 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "box-among-outlines": FaultKind(
         "error", "boxes among outlines", "give every object an outline, or ask for boxes instead of instances"
     ),
+    "undecodable-line": FaultKind("error", "lines that are no UTF-8", "save the file as UTF-8, or leave the line out"),
+    "unreadable-pair": FaultKind("error", "lines without source and target", "correct the line or remove it"),
+    "uneven-files": FaultKind("error", "files of different lengths", "give both files the same lines, one for one"),
     "unknown-picture": FaultKind("warning", "annotations without picture", "add the picture or remove the annotation"),
     "no-box": FaultKind("warning", "annotations without box (left out)", "give a box of four numbers"),
     "non-finite-box": FaultKind("warning", "boxes that are not finite (left out)", "correct the numbers"),
@@ -66,6 +69,13 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "duplicate-box": FaultKind("warning", "the same box twice", "remove one of the two"),
     "duplicate-category": FaultKind("warning", "category names used twice", "merge the two or rename one"),
     "shared-picture": FaultKind("warning", "pictures in two splits", "keep each picture in one split"),
+    "empty-line": FaultKind("warning", "pairs with an empty side (left out)", "remove the pair"),
+    "overlong-line": FaultKind("warning", "overlong lines", "part them into sentences, or remove the pair"),
+    "misaligned-line": FaultKind(
+        "warning", "pairs of unlike length, perhaps misaligned", "see whether the two sides are the same sentence"
+    ),
+    "shared-pair": FaultKind("warning", "pairs in two splits", "keep each pair in one split"),
+    "duplicate-pair": FaultKind("note", "pairs that occur twice", "nothing, if meant so"),
     "no-label-file": FaultKind(
         "note", "pictures without label file (taken as without objects)", "nothing, if meant so"
     ),

@@ -138,11 +138,11 @@ def _find(path: Path, format: str | None, annotations: str) -> tuple[str, Mappin
     if annotations not in _FORMATS[name].holds:
         mend = f"it is read for {' and '.join(_FORMATS[name].holds)} only; for {annotations} give COCO's form"
         raise UserError(f"data in the form of {name} holds no {annotations} annotations", where=path, mend=mend)
-    return name, {split: splits[split] for split in sorted(splits, key=_split_order)}
+    return name, {split: splits[split] for split in sorted(splits, key=split_order)}
 
 
-def _split_order(split: str) -> tuple[int, str]:
-    """Training first, then validation, then test, then all others by name."""
+def split_order(split: str) -> tuple[int, str]:
+    """A key that sorts training first, then validation, then test, then all others by name."""
     bare = split.lower().rstrip("0123456789")
     place = next((place for place, words in enumerate(_ALIASES.values()) if bare in words), len(_ALIASES))
     return place, split

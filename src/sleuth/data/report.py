@@ -1,6 +1,6 @@
 """The outcome of checking a data set: faults, counts and a readable page of both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from sleuth.data.faults import FAULT_KINDS, Fault, Severity
@@ -104,11 +104,7 @@ class DataReport:
 
     def by_kind(self) -> dict[str, tuple[Fault, ...]]:
         """The faults of each kind that occurs, heaviest kinds first."""
-        found: dict[str, list[Fault]] = {}
-        for fault in self.faults:
-            found.setdefault(fault.kind, []).append(fault)
-        order = {kind: place for place, kind in enumerate(FAULT_KINDS)}
-        return {kind: tuple(found[kind]) for kind in sorted(found, key=order.__getitem__)}
+        return by_kind(self.faults)
 
     def raise_if_fatal(self) -> None:
         """Stop where training cannot go on.
@@ -132,15 +128,13 @@ class DataReport:
     def to_json(self) -> dict[str, object]:
         """The report as plain values for a JSON file."""
         page: dict[str, object] = asdict(self)
-        page["faults"] = [
-            {"kind": f.kind, "severity": f.severity, "file": f.file, "id": f.id, "what": f.what, "mend": f.mend}
-            for f in self.faults
-        ]
+        page["faults"] = faults_json(self.faults)
         return page
 
     def render(self, lines_per_kind: int = LINES_PER_KIND) -> str:
         """The report as text: counts, then the faults by kind, the first few of each in full."""
-        return "\n".join([*self._render_counts(), "", *self._render_faults(lines_per_kind)])
+        seen = "every picture decoded" if self.deep else "headers read"
+        return "\n".join([*self._render_counts(), "", *render_faults(self.faults, lines_per_kind, seen)])
 
     def _render_counts(self) -> Iterator[str]:
         split = f", split {self.split}" if self.split else ""
@@ -164,18 +158,42 @@ class DataReport:
         for sides in self.side_histogram:
             yield f"  {sides.name:>9} px  {sides.objects:>9,}  {'#' * round(40 * sides.objects / most)}".rstrip()
 
-    def _render_faults(self, lines_per_kind: int) -> Iterator[str]:
-        counts = [_plural(len(self.of(severity)), severity) for severity in SEVERITIES]
-        seen = "every picture decoded" if self.deep else "headers read"
-        yield f"  {', '.join(counts)} ({seen})"
-        for kind, faults in self.by_kind().items():
-            about = FAULT_KINDS[kind]
-            yield f"  {about.severity}: {about.title}: {len(faults):,}"
-            for fault in faults[:lines_per_kind]:
-                yield f"    {fault.line()}"
-            if len(faults) > lines_per_kind:
-                yield f"    ... and {len(faults) - lines_per_kind:,} more"
-            yield f"    mend: {about.mend}"
+
+def by_kind(faults: Iterable[Fault]) -> dict[str, tuple[Fault, ...]]:
+    """The faults of each kind that occurs, heaviest kinds first."""
+    found: dict[str, list[Fault]] = {}
+    for fault in faults:
+        found.setdefault(fault.kind, []).append(fault)
+    order = {kind: place for place, kind in enumerate(FAULT_KINDS)}
+    return {kind: tuple(found[kind]) for kind in sorted(found, key=order.__getitem__)}
+
+
+def faults_json(faults: Iterable[Fault]) -> list[dict[str, object]]:
+    """The faults as plain values for a JSON file."""
+    return [
+        {"kind": f.kind, "severity": f.severity, "file": f.file, "id": f.id, "what": f.what, "mend": f.mend}
+        for f in faults
+    ]
+
+
+def render_faults(faults: Sequence[Fault], lines_per_kind: int, seen: str) -> Iterator[str]:
+    """The faults by kind, the first few of each in full.
+
+    Args:
+        faults: all of them.
+        lines_per_kind: how many of each kind are shown.
+        seen: how closely the data was looked at, in words.
+    """
+    counts = [_plural(sum(fault.severity == severity for fault in faults), severity) for severity in SEVERITIES]
+    yield f"  {', '.join(counts)} ({seen})"
+    for kind, found in by_kind(faults).items():
+        about = FAULT_KINDS[kind]
+        yield f"  {about.severity}: {about.title}: {len(found):,}"
+        for fault in found[:lines_per_kind]:
+            yield f"    {fault.line()}"
+        if len(found) > lines_per_kind:
+            yield f"    ... and {len(found) - lines_per_kind:,} more"
+        yield f"    mend: {about.mend}"
 
 
 def _plural(count: int, noun: str) -> str:
