@@ -6,15 +6,15 @@ and a stream can start at any batch, so that a stopped training resumes bit for 
 
 import hashlib
 import struct
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from sleuth.data.batches import Colour, to_batch
+from sleuth.data.loader import Loader
 from sleuth.data.samples import Sample, SampleSource
 from sleuth.data.transforms import Resize
 from sleuth.errors import UserError
@@ -105,68 +105,6 @@ class _Collate:
         return to_batch(samples, self.mean, self.std, self.multiple, padded_hw)
 
 
-class _Plan:
-    """The list of batches that the loader asks for; replaced before each pass."""
-
-    def __init__(self) -> None:
-        self.batches: Iterator[list[_Item]] = iter(())
-
-    def __iter__(self) -> Iterator[list[_Item]]:
-        return self.batches
-
-
-class _Loader:
-    """Runs a plan of batches through worker processes, or here if there are none, and times the waiting."""
-
-    def __init__(self, batches: _Batches, workers: int, prefetch: int) -> None:
-        self.batches, self.plan = batches, _Plan()
-        self.wait_seconds = 0.0
-        self.loader: DataLoader | None = None
-        if workers > 0:
-            self.loader = DataLoader(
-                batches,
-                batch_size=None,
-                sampler=self.plan,
-                num_workers=workers,
-                prefetch_factor=prefetch,
-                persistent_workers=True,
-                worker_init_fn=_start_worker,
-                # Its own generator: the loader must not draw from the one that dropout uses.
-                generator=torch.Generator().manual_seed(0),
-            )
-
-    def run(self, plan: Iterator[list[_Item]]) -> Iterator[Batch]:
-        self.plan.batches = plan
-        results = iter(self.loader) if self.loader is not None else (self.batches[items] for items in plan)
-        while True:
-            start = time.perf_counter()
-            try:
-                result = next(results, None)
-            except RuntimeError as error:
-                raise _explained(error) from error
-            finally:
-                self.wait_seconds += time.perf_counter() - start
-            if result is None:
-                return
-            if isinstance(result, UserError):
-                raise result
-            yield result
-
-
-def _start_worker(worker: int) -> None:
-    torch.set_num_threads(1)
-
-
-def _explained(error: RuntimeError) -> Exception:
-    if "DataLoader worker" in str(error) and "Caught" not in str(error):
-        return UserError(
-            "a data worker was ended by the system, mostly for want of memory",
-            where="data",
-            mend="use fewer workers or smaller batches",
-        )
-    return error
-
-
 class TrainingStream:
     """Shuffled, augmented batches of a source, epoch after epoch.
 
@@ -224,7 +162,7 @@ class TrainingStream:
         self.shuffle = shuffle and self.size <= MAX_SHUFFLED
         self.close_at = close_at
         batches = _Batches(source, augmentation, closing or augmentation, _Collate(mean, std, multiple))
-        self._loader = _Loader(batches, workers, prefetch)
+        self._loader: Loader[list[_Item], Batch] = Loader(batches, workers, prefetch)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -305,7 +243,7 @@ class EvaluationStream:
         self.batch_size = batch_size
         resized = Resize(shortest, longest)
         batches = _Batches(source, resized, resized, _Collate(mean, std, multiple))
-        self._loader = _Loader(batches, workers, prefetch)
+        self._loader: Loader[list[_Item], Batch] = Loader(batches, workers, prefetch)
 
     @property
     def wait_seconds(self) -> float:
