@@ -58,6 +58,9 @@ def train_tokenizer(
     >>> tokenizer.pieces(tokenizer.encode(">>num<< twenty two"))
     ['>>num<<', '▁twenty', '▁two', '</s>']
     """
+    # A prefix at the start of a line is a token, not text to learn pieces from.
+    first = tuple(prefixes)
+    lines = [line.partition("<<")[2].removeprefix(" ") if line.startswith(first) else line for line in lines]
     lines = [line for line in lines if line.strip()]
     if normalise != "none":
         form: Literal["NFC", "NFKC"] = "NFC" if normalise == "nfc" else "NFKC"

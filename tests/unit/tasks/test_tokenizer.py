@@ -90,6 +90,12 @@ def test_a_prefix_is_one_token_at_the_start_and_is_not_shown(tokenizer):
         tokenizer.encode(">>fra<< Ein Mann")
 
 
+def test_prefixes_of_the_lines_are_no_text():
+    lines = [">>eng<< 1 2", ">>num<< one two"]
+    tokenizer = train_tokenizer(lines, "words", prefixes=[">>eng<<", ">>num<<"])
+    assert list(tokenizer.engine.ids)[6:] == ["▁", "▁1", "▁2", "▁one", "▁two"]
+
+
 def test_words_are_what_spaces_part(tokenizer):
     ids = tokenizer.encode(">>eng<< A man's blue  shirt; two")
     words = tokenizer.words(ids)

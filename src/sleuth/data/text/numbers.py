@@ -131,7 +131,11 @@ class NumberPairs:
             source, target, prefix = write(number), digits(number), PREFIXES[2]
         else:
             source, target = digits(number, grouped=draw.share() < self.comma_share), write(number)
-        return TextSample(f"{prefix} {source}", target, f"number {index} ({self.split})")
+        return TextSample(f"{prefix} {source}", target, self.name(index))
+
+    def name(self, index: int) -> str:
+        """What the pair at ``index`` is called."""
+        return f"number {index} ({self.split})"
 
     def number(self, index: int) -> int:
         """The number of the pair at ``index``."""

@@ -45,7 +45,7 @@ class _Split:
                 f"there are several languages: {known}",
                 where=folder,
                 mend="say from which to which with --languages, such as "
-                + "-".join(sorted(self.files, reverse=True)[:2]),
+                + "-".join(sorted(self.files, key=lambda language: (language != "en", language))[:2]),
             )
         for language in languages:
             if language not in self.files:

@@ -40,6 +40,10 @@ class TextSource(Protocol):
         """The pair at ``index``."""
         ...
 
+    def name(self, index: int) -> str:
+        """The name of the pair at ``index``, for less than the pair itself."""
+        ...
+
 
 @dataclass(frozen=True)
 class TextPairs:
@@ -74,7 +78,11 @@ class TextPairs:
 
     def load(self, index: int) -> TextSample:
         """The pair at ``index``, 0 to len - 1."""
-        return TextSample(self.sources[index], self.targets[index], f"{self.file}, line {self.lines[index]}")
+        return TextSample(self.sources[index], self.targets[index], self.name(index))
+
+    def name(self, index: int) -> str:
+        """File and line of the pair at ``index``."""
+        return f"{self.file}, line {self.lines[index]}"
 
     def select(self, indices: Sequence[int]) -> "TextPairs":
         """The pairs at these indices, in their order."""

@@ -131,8 +131,8 @@ def test_empty_long_and_unlike_pairs_are_left_out_and_counted():
 def test_bad_settings():
     with pytest.raises(UserError, match="no pairs of sentences to train on"):
         stream(corpus(0))
-    with pytest.raises(UserError, match="a batch of 1 tokens holds no sentence"):
-        stream(batch_tokens=1)
+    with pytest.raises(UserError, match="a batch of 7 tokens holds no sentence"):
+        stream(batch_tokens=7, multiple=8)
     with pytest.raises(ValueError, match="rank 2 of 2"):
         stream(rank=2, world_size=2)
 
@@ -209,7 +209,10 @@ class TestWithoutEnd:
                 return 10
 
             def load(self, index: int) -> TextSample:
-                return TextSample("1 " * 50, "1", f"long {index}")
+                return TextSample("1 " * 50, "1", self.name(index))
+
+            def name(self, index: int) -> str:
+                return f"long {index}"
 
         with pytest.raises(UserError, match="all 256 pairs are empty, longer than 8 tokens"):
             TextStream(Long(), self.TOKENS, max_tokens=8)
