@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sleuth.nn.attention import causal_mask, padding_mask
 from sleuth.nn.feedforward import Activation, FeedForward
+from sleuth.nn.language import DecoderCache, LanguageDecoder
 from sleuth.nn.layers import DecoderLayer, EncoderLayer
-from sleuth.nn.stacks import Encoder, LanguageDecoder
+from sleuth.nn.stacks import Encoder
 from sleuth.nn.tokens import LearnedTokenPositions, SinePositions1d, TokenEmbedding
 from sleuth.types import TextMemory, TokenPrediction
 
@@ -202,6 +204,22 @@ class Seq2Seq(nn.Module):
             attend=causal_mask(queries.shape[1], queries.device),
             attend_memory=None if memory.valid is None else padding_mask(memory.valid),
         )
+
+    def start(self, memory: TextMemory) -> DecoderCache:
+        """What decoding one word after another remembers, before the first word: the memory's keys and values."""
+        return self.decoder.start(memory.tokens, memory.valid)
+
+    @torch.no_grad()
+    def step(self, words: Int[Tensor, "rows new"], cache: DecoderCache) -> Float[Tensor, "rows vocabulary"]:
+        """Read the newest words of each row, and predict the next: what `forward` says of the last of them.
+
+        Args:
+            words: BOS (and a prefix) at first, then one word at a time.
+            cache: from `start`; it takes in the new words.
+        """
+        queries = self.target_embedding(words, self.target_positions(words.shape[1], cache.length))
+        states = self.decoder.step(queries, cache)
+        return self.head(states[:, -1])
 
 
 def build_seq2seq(config: Seq2SeqConfig) -> Seq2Seq:

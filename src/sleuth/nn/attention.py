@@ -131,10 +131,26 @@ class MultiHeadAttention(nn.Module):
         attend: Bool[Tensor, "#batch #heads #queries keys"] | None = None,
     ) -> Float[Tensor, "batch queries dim"]:
         """Attend from each query to the keys it may see, and bring back their values."""
+        return self.look(queries, self.k_proj(keys), self.v_proj(values), attend)
+
+    def look(
+        self,
+        queries: Float[Tensor, "batch queries dim"],
+        k: Float[Tensor, "batch keys dim"],
+        v: Float[Tensor, "batch keys dim"],
+        attend: Bool[Tensor, "#batch #heads #queries keys"] | None = None,
+    ) -> Float[Tensor, "batch queries dim"]:
+        """Attend to keys and values that are projected already: those of words decoded before, or of a memory.
+
+        Args:
+            queries: not yet projected.
+            k: what ``k_proj`` made of the keys.
+            v: what ``v_proj`` made of the values.
+            attend: True where a query may look at a key.
+        """
         q = self._split(self.q_proj(queries))
-        k = self._split(self.k_proj(keys))
-        v = self._split(self.v_proj(values))
-        attended = self.core(q, k, v, attend, self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        attended = self.core(q, self._split(k), self._split(v), attend, dropout)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:

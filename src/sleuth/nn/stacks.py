@@ -77,32 +77,3 @@ class Decoder(nn.Module):
         if self.norm_between:
             every[-1] = self.norm(states)
         return torch.stack(every)
-
-
-class LanguageDecoder(nn.Module):
-    """A stack of decoder layers that answers with the last layer's states alone, as language models do.
-
-    Args:
-        layers: the layers, first to last.
-        norm: applied once, at the end, or None: pre-norm stacks need it, post-norm ones have normalised already.
-
-    Source: Vaswani et al. 2017, section 3.1.
-    """
-
-    def __init__(self, layers: list[DecoderLayer], *, norm: nn.LayerNorm | None = None) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.norm = nn.Identity() if norm is None else norm
-
-    def forward(
-        self,
-        states: Float[Tensor, "batch words dim"],
-        memory: Float[Tensor, "batch tokens dim"],
-        *,
-        attend: Bool[Tensor, "#batch #heads #words words"] | None = None,
-        attend_memory: Bool[Tensor, "#batch #heads #words tokens"] | None = None,
-    ) -> Float[Tensor, "batch words dim"]:
-        """All words at once, as in training; `nn.incremental` takes them one at a time."""
-        for layer in self.layers:
-            states = layer(states, memory, attend=attend, attend_memory=attend_memory)
-        return self.norm(states)

@@ -1,0 +1,301 @@
+"""Translation beside Hugging Face's `MarianMTModel.generate`, with the same weights, in the same run: words a second.
+
+    uv run --group bench python benchmarks/translation_speed.py --markdown benchmarks/README.md
+
+The model has the size of an opus-mt model (6 + 6 layers, dim 512, 58,101 words) and random weights that never end a
+sentence, so that both sides write the same number of words. Sentences are of mixed lengths, greedy search and beam
+search of 4 with the settings that opus-mt models come with. A training step is forward pass, cross-entropy, backward
+pass and fused AdamW; its words are target words without padding.
+
+Before anything is timed, both must write the same words, and find the same loss and gradient. Then the two take turns,
+A B A B, and medians are compared. Peak memory is that of a process of its own for each, above what it holds after its
+imports.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from detr_speed import memory_mib, seconds
+from machine import describe, put_between_marks, sentence, table, write_json
+from peer_marian import OPUS_MT, build_ours, build_peer, generation, share_weights
+from torch import Tensor, nn
+
+from sleuth.models.seq2seq import Seq2SeqConfig
+from sleuth.tasks.decoding import DecodingOptions, translate_ids
+from sleuth.tasks.decoding.sources import padded
+
+SIDES = ("sleuth", "peer")
+Sentences = list[list[int]]
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that is measured: translating a batch, or a training step on it."""
+
+    name: str
+    batch: int
+    beams: int = 1
+    training: bool = False
+
+
+CASES = (
+    *(Case(f"greedy-{batch}", batch) for batch in (1, 16, 64)),
+    *(Case(f"beam4-{batch}", batch, beams=4) for batch in (1, 16, 64)),
+    Case("training-32", 32, training=True),
+)
+
+
+def make_sentences(case: Case, config: Seq2SeqConfig, seed: int = 1) -> Sentences:
+    """Random sentences of 5 to 40 words; a single one has 20."""
+    draw = torch.Generator().manual_seed(seed)
+    lengths = [20] if case.batch == 1 else torch.randint(5, 41, (case.batch,), generator=draw).tolist()
+    return [torch.randint(1, config.pad_id, (length,), generator=draw).tolist() for length in lengths]
+
+
+def make_models(config: Seq2SeqConfig, device: str) -> dict[str, nn.Module]:
+    """Both sides, with the same weights."""
+    torch.manual_seed(0)
+    ours, peer = build_ours(config), build_peer(config)
+    share_weights(ours, peer)
+    return {"sleuth": ours.to(device).eval(), "peer": peer.to(device).eval()}
+
+
+# One call of either side
+
+
+def translation(
+    model: nn.Module, sentences: Sentences, case: Case, words: int, config: Seq2SeqConfig, side: str, device: str
+) -> Step:
+    """From lists of numbers to lists of numbers: padding and sorting count too."""
+    options = DecodingOptions(
+        beams=case.beams, max_length=words, penalty="power", length_penalty=1.0, force_eos=True, min_length=0
+    )
+    settings = generation(config, beams=case.beams, words=words)
+
+    def ours() -> object:
+        return [list(best.ids) for (best, *_) in translate_ids(model, sentences, options)]
+
+    def theirs() -> object:
+        ids, valid = padded(sentences, config.pad_id, torch.device(device))
+        valid = torch.ones_like(ids) if valid is None else valid.long()
+        found = model.generate(input_ids=ids, attention_mask=valid, generation_config=settings)
+        return [row[1 : row.index(config.eos_id)] for row in found.tolist()]
+
+    return ours if side == "sleuth" else theirs
+
+
+def loss_of(model: nn.Module, sentences: Sentences, config: Seq2SeqConfig, side: str, device: str) -> Tensor:
+    """Mean cross-entropy of the target words and EOS."""
+    chip = torch.device(device)
+    ids, valid = padded(sentences, config.pad_id, chip)
+    targets = [[*words[::-1], config.eos_id] for words in sentences]
+    wanted, asked = padded(targets, config.pad_id, chip)
+    asked = torch.ones_like(wanted, dtype=torch.bool) if asked is None else asked
+    if side == "peer":
+        attend = None if valid is None else valid.long()
+        return model(input_ids=ids, attention_mask=attend, labels=wanted.masked_fill(~asked, -100)).loss
+    read, _ = padded([[config.bos_id, *words[:-1]] for words in targets], config.pad_id, chip)
+    return F.cross_entropy(model(ids, read, valid, asked).logits, wanted[asked])
+
+
+def training(model: nn.Module, sentences: Sentences, config: Seq2SeqConfig, side: str, device: str) -> Step:
+    """Forward pass, loss, backward pass and the optimiser's step."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+
+    def step() -> object:
+        loss = loss_of(model, sentences, config, side, device)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
+
+
+def make_step(case: Case, model: nn.Module, side: str, words: argparse.Namespace) -> Step:
+    sentences = make_sentences(case, OPUS_MT)
+    if case.training:
+        return training(model, sentences, OPUS_MT, side, words.device)
+    return translation(model.eval(), sentences, case, words.length, OPUS_MT, side, words.device)
+
+
+def count_words(case: Case, length: int) -> int:
+    """Words written in a call; target words, EOS included, of a training step."""
+    if not case.training:
+        return case.batch * length
+    return sum(len(words) + 1 for words in make_sentences(case, OPUS_MT))
+
+
+def check_equal(models: dict[str, nn.Module], device: str) -> dict[str, float]:
+    """How the two differ.
+
+    Raises:
+        AssertionError: they are not the same model.
+    """
+    case, found = Case("check", 4), {}
+    sentences = make_sentences(case, OPUS_MT)
+    for beams in (1, 4):
+        searched = replace(case, beams=beams)
+        mine, theirs = (translation(models[side], sentences, searched, 12, OPUS_MT, side, device)() for side in SIDES)
+        assert mine == theirs, (beams, mine, theirs)
+        found[f"different words, beam {beams}"] = len({word for words in mine for word in words})
+    losses = []
+    for side in SIDES:
+        losses.append(loss_of(models[side], sentences, OPUS_MT, side, device))
+        losses[-1].backward()
+    norms = [
+        torch.stack([p.grad.norm() for p in models[side].parameters() if p.grad is not None and p.dim() > 1]).norm()
+        for side in SIDES
+    ]
+    for model in models.values():
+        model.zero_grad(set_to_none=True)
+    found["loss, relative"] = (losses[0] / losses[1] - 1).abs().item()
+    found["gradient norm, relative"] = (norms[0] / norms[1] - 1).abs().item()
+    assert found["loss, relative"] < 1e-4, found
+    assert found["gradient norm, relative"] < 1e-3, found
+    return found
+
+
+# Time and memory
+
+
+def time_case(case: Case, models: dict[str, nn.Module], words: argparse.Namespace) -> dict[str, list[float]]:
+    """Times of both sides, taken in turns after one call each to warm up."""
+    steps = {side: make_step(case, models[side], side, words) for side in SIDES}
+    found: dict[str, list[float]] = {f"{side}_{clock}": [] for side in SIDES for clock in ("wall", "processor")}
+    for repeat in range(words.repeats + 1):
+        for side in SIDES:
+            wall, processor = seconds(steps[side], words.device)
+            if repeat:
+                found[f"{side}_wall"].append(wall)
+                found[f"{side}_processor"].append(processor)
+    return found
+
+
+def measure_memory(case: Case, side: str, words: argparse.Namespace) -> float:
+    """MiB at the peak of two calls above what the process held after its imports: weights, cache, optimiser."""
+    torch.ones(8, device=words.device)
+    before = memory_mib("VmRSS")
+    model = build_ours(OPUS_MT) if side == "sleuth" else build_peer(OPUS_MT)
+    if side == "peer":
+        # As opus-mt's do, it never ends a sentence early: like ours.
+        model.final_logits_bias[0, OPUS_MT.eos_id] = -1e4
+    step = make_step(case, model.to(words.device).eval(), side, words)
+    step()
+    step()
+    if words.device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return memory_mib("VmHWM") - before
+
+
+def memory_in_a_process(case: Case, side: str, words: argparse.Namespace) -> float:
+    """`measure_memory` in a fresh process, so that neither side finds what the other left."""
+    command = [sys.executable, __file__, "--device", words.device, "--threads", str(words.threads)]
+    command += ["--length", str(words.length), "--memory-of", case.name, side]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# Report
+
+
+def summary(
+    case: Case, times: dict[str, list[float]], memory: dict[str, float], words: argparse.Namespace
+) -> dict[str, object]:
+    """Medians and ratios; a ratio above 1 means that ours is faster, or smaller."""
+    found: dict[str, object] = {"case": case.name, "clock": words.clock, "times": times}
+    if times:
+        medians = {side: statistics.median(times[f"{side}_{words.clock}"]) for side in SIDES}
+        written = count_words(case, words.length)
+        found |= {"words_a_second": {side: written / medians[side] for side in SIDES}}
+        found |= {"times_faster": medians["peer"] / medians["sleuth"]}
+    if memory:
+        found |= {"memory_mib": memory, "times_smaller": memory["peer"] / memory["sleuth"]}
+    return found
+
+
+def as_markdown(results: dict[str, object]) -> str:
+    """The table of the README."""
+    rows = []
+    for found in results["cases"]:  # type: ignore[attr-defined]
+        case = next(case for case in CASES if case.name == found["case"])
+        search = "training step" if case.training else "greedy" if case.beams == 1 else f"beam {case.beams}"
+        speed, peak = found.get("words_a_second"), found.get("memory_mib")
+        row = [f"{search}, batch {case.batch}"]
+        row += [*(f"{speed[side]:.0f}/s" for side in SIDES), f"{found['times_faster']:.2f}"] if speed else ["-"] * 3
+        row += [*(f"{peak[side]:.0f} MiB" for side in SIDES), f"{found['times_smaller']:.2f}"] if peak else ["-"] * 3
+        rows.append(row)
+    header = ["words", "Sleuth", "Hugging Face", "times faster", "Sleuth peak", "Hugging Face peak", "times smaller"]
+    clock = "wall time" if results["clock"] == "wall" else "processor time of the process"
+    foot = f"Medians of {results['repeats']} turns, {clock}; {results['length']} words a sentence."
+    return f"{table(header, rows)}\n\n{foot} {sentence(results['machine'])}"  # type: ignore[arg-type]
+
+
+def parse_words() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each side, after one to warm up")
+    parser.add_argument("--length", type=int, default=32, help="words of each translation, EOS included")
+    parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], help="only these cases")
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help="processor on a busy machine")
+    parser.add_argument("--no-memory", action="store_true", help="times only")
+    parser.add_argument("--no-time", action="store_true", help="memory only")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--markdown", type=Path, help="put the table between the marks of this page")
+    parser.add_argument("--memory-of", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    words = parse_words()
+    torch.set_num_threads(words.threads)
+    warnings.filterwarnings("ignore", message=".*generation.*")
+    named = {case.name: case for case in CASES}
+    if words.memory_of:
+        print(measure_memory(named[words.memory_of[0]], words.memory_of[1], words))
+        return
+    machine = describe(words.device)
+    cases = [case for case in CASES if not words.only or case.name in words.only]
+    memory: dict[str, dict[str, float]] = {case.name: {} for case in cases}
+    if not words.no_memory:
+        for case in cases:
+            memory[case.name] = {side: memory_in_a_process(case, side, words) for side in SIDES}
+            print(case.name, memory[case.name], flush=True)
+    models = make_models(OPUS_MT, words.device)
+    equal = check_equal(models, words.device)
+    print("equal:", equal, flush=True)
+    found = []
+    for case in cases:
+        times = {} if words.no_time else time_case(case, models, words)
+        found.append(summary(case, times, memory[case.name], words))
+        print({key: value for key, value in found[-1].items() if key != "times"}, flush=True)
+    results: dict[str, object] = {
+        "machine": machine,
+        "repeats": words.repeats,
+        "length": words.length,
+        "clock": words.clock,
+        "equal": equal,
+        "cases": found,
+    }
+    print(as_markdown(results))
+    if words.json:
+        write_json(words.json, results)
+    if words.markdown:
+        put_between_marks(words.markdown, "translation-speed", as_markdown(results))
+
+
+if __name__ == "__main__":
+    main()
