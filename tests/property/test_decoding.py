@@ -3,7 +3,7 @@
 from functools import cache
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig, build_seq2seq
@@ -45,6 +45,7 @@ def model() -> Seq2Seq:
     return built
 
 
+@settings(max_examples=30)
 @given(SENTENCES, OPTIONS, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_company_and_order_do_not_matter(sentences, options, batch, shuffler) -> None:
     order = list(range(len(sentences)))
@@ -55,6 +56,7 @@ def test_company_and_order_do_not_matter(sentences, options, batch, shuffler) ->
         assert [(one.ids, one.finished) for one in found] == [(one.ids, one.finished) for one in alone[i]]
 
 
+@settings(max_examples=30)
 @given(SENTENCES, OPTIONS, st.lists(WORDS, max_size=4))
 def test_limits_and_prefixes_are_kept(sentences, options, prefix) -> None:
     found = translate_ids(model(), sentences, options, prefixes=[prefix] * len(sentences))
@@ -69,6 +71,7 @@ def test_limits_and_prefixes_are_kept(sentences, options, prefix) -> None:
         assert not set(added) & {0, 1, 2}
 
 
+@settings(max_examples=20)
 @given(st.lists(WORDS, min_size=1, max_size=8), st.integers(2, 4))
 def test_the_score_of_a_hypothesis_is_that_of_its_words(sentence, beams) -> None:
     options = DecodingOptions(beams=beams, n_best=beams, length_penalty=0.0, max_length=8)

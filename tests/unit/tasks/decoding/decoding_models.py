@@ -20,7 +20,7 @@ CONFIG = Seq2SeqConfig(
 )
 
 
-def writer(seed: int = 0, *, eos: float = 0.0, **numbers: object) -> Seq2Seq:
+def writer(seed: int = 2, *, eos: float = 0.0, **numbers: object) -> Seq2Seq:
     """A model whose sentences end after a few words, sooner with a greater bias for EOS."""
     torch.manual_seed(seed)
     model = build_seq2seq(replace(CONFIG, **numbers))
@@ -41,3 +41,11 @@ def log_probs(model: Seq2Seq, sentence: list[int], words: list[int]) -> torch.Te
     with torch.no_grad():
         read = torch.tensor([[model.config.bos_id, *words]])
         return model(torch.tensor([sentence]), read).logits[0].log_softmax(-1)
+
+
+def next_log_probs(model: Seq2Seq, sentence: list[int], beginnings: list[tuple[int, ...]]) -> torch.Tensor:
+    """Of the next word after each of some beginnings of one length: [beginnings, vocabulary]."""
+    with torch.no_grad():
+        read = torch.tensor([[model.config.bos_id, *words] for words in beginnings])
+        source = torch.tensor([sentence]).expand(len(beginnings), -1)
+        return model(source, read).logits[:, -1].log_softmax(-1)

@@ -11,7 +11,7 @@ from sleuth.tasks.decoding import DecodingOptions, score_ids, translate_ids
 from sleuth.tasks.decoding.beam import _seats
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decoding_models import log_probs, some_sentences, writer
+from decoding_models import next_log_probs, some_sentences, writer
 
 
 def slowly(model, sentence: list[int], options: DecodingOptions) -> list[tuple[tuple[int, ...], float]]:
@@ -20,8 +20,8 @@ def slowly(model, sentence: list[int], options: DecodingOptions) -> list[tuple[t
     running, ended = [((), 0.0)], []
     for length in range(1, options.max_length + 1):
         continuations = []
-        for words, total in running:
-            scores = log_probs(model, sentence, list(words))[-1]
+        every = next_log_probs(model, sentence, [words for words, _ in running])
+        for (words, total), scores in zip(running, every, strict=True):
             scores[list(model.config.banned_ids)] = float("-inf")
             if length <= options.min_length:
                 scores[eos] = float("-inf")
@@ -55,7 +55,7 @@ def slowly(model, sentence: list[int], options: DecodingOptions) -> list[tuple[t
 )
 def test_the_hypotheses_are_those_of_a_plain_search(numbers: dict[str, object]) -> None:
     options = DecodingOptions(**{"beams": 4, "n_best": 4, "max_length": 12, **numbers})
-    model, sentences = writer(eos=1.0), some_sentences(12)
+    model, sentences = writer(eos=1.0), some_sentences(7)
     found = translate_ids(model, sentences, options)
     for sentence, hypotheses in zip(sentences, found, strict=True):
         expected = slowly(model, sentence, options)
@@ -67,8 +67,8 @@ def test_the_hypotheses_are_those_of_a_plain_search(numbers: dict[str, object]) 
 
 @pytest.mark.parametrize("beams", [2, 5])
 def test_the_batch_does_not_matter(beams: int) -> None:
-    model, sentences = writer(eos=1.0), some_sentences(70)
-    options = DecodingOptions(beams=beams, n_best=beams, max_length=15)
+    model, sentences = writer(eos=1.0), some_sentences(64, longest=6)
+    options = DecodingOptions(beams=beams, n_best=beams, max_length=8)
     alone = translate_ids(model, sentences, options, max_sentences=1)
     together = translate_ids(model, sentences, options, max_sentences=64)
     assert [[one.ids for one in each] for each in alone] == [[one.ids for one in each] for each in together]

@@ -28,12 +28,12 @@ def slowly(model, sentence: list[int], limit: int, prefix: tuple[int, ...] = ())
 @pytest.mark.parametrize("numbers", [{}, {"pre_norm": True, "positions": "learned"}, {"bos_id": 0, "eos_id": 5}])
 @pytest.mark.parametrize("batch", [1, 64])
 def test_the_words_are_those_of_the_whole_model_without_a_cache(batch: int, numbers: dict[str, object]) -> None:
-    model, sentences = writer(eos=1.0, **numbers), some_sentences(40)
+    model, sentences = writer(eos=2.0, **numbers), some_sentences(20)
     found = translate_ids(model, sentences, DecodingOptions(max_length=20), max_sentences=batch)
     expected = [slowly(model, sentence, 20) for sentence in sentences]
     assert [best.ids for (best,) in found] == expected
     assert {best.finished for (best,) in found} == {True, False}
-    assert len({len(ids) for ids in expected}) > 4
+    assert len({len(ids) for ids in expected}) > 2
 
 
 def test_forced_prefixes_of_different_lengths() -> None:

@@ -36,10 +36,9 @@ def test_scores_without_eos() -> None:
 
 def test_words_that_are_predicted_are_scored_as_they_were_predicted() -> None:
     model, sentences = writer(eos=1.0), some_sentences(6)
-    found = [best for (best,) in translate_ids(model, sentences, DecodingOptions(max_length=64, word_scores=True))]
-    assert all(best.finished for best in found)
-    scores = score_ids(model, sentences, [best.ids for best in found])
-    for best, again in zip(found, scores, strict=True):
+    options = DecodingOptions(max_length=20, word_scores=True)
+    for sentence, (best,) in zip(sentences, translate_ids(model, sentences, options), strict=True):
+        (again,) = score_ids(model, [sentence], [best.ids], end=best.finished)
         torch.testing.assert_close(torch.tensor(best.word_scores), torch.tensor(again), atol=1e-4, rtol=1e-4)
 
 
