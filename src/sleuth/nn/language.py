@@ -4,8 +4,9 @@ Each word looks at the words before it. Their keys and values stay as they were,
 keeps them, and those of the memory, in a `DecoderCache` rather than computing them anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -149,7 +150,7 @@ class LanguageDecoder(nn.Module):
         """A cache without words: the keys and values of the memory, computed once for a sentence."""
         batch, tokens, dim = memory.shape
         kept = memory.new_empty(len(self.layers), 2, batch, tokens, dim)
-        for layer, into in zip(self.layers, kept, strict=True):
+        for layer, into in zip(self._decoder_layers(), kept, strict=True):
             into[0] = layer.cross_attention.k_proj(memory)
             into[1] = layer.cross_attention.v_proj(memory)
         words = memory.new_empty(len(self.layers), 2, batch, _FIRST_CAPACITY, dim)
@@ -170,9 +171,12 @@ class LanguageDecoder(nn.Module):
         attend_memory = None if cache.valid is None else padding_mask(cache.valid[: cache.sentences])
         words = cache.words[:, :, : cache.rows, : cache.length]
         memory = cache.memory[:, :, : cache.sentences]
-        for layer, (k, v), (memory_k, memory_v) in zip(self.layers, words, memory, strict=True):
+        for layer, (k, v), (memory_k, memory_v) in zip(self._decoder_layers(), words, memory, strict=True):
             states = _step(layer, states, k, v, attend, memory_k, memory_v, attend_memory)
         return self.norm(states)
+
+    def _decoder_layers(self) -> Iterable[DecoderLayer]:
+        return cast(Iterable[DecoderLayer], self.layers)
 
 
 def _seen(first: int, new: int, device: torch.device) -> Bool[Tensor, "1 1 {new} {first}+{new}"]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -80,7 +81,7 @@ def _attention(model: Seq2Seq, layer: int | None, head: int | None) -> MultiHead
     wanted = max(len(layers) - 2, 0) if layer is None else layer
     if not -len(layers) <= wanted < len(layers):
         raise UserError(f"there is no decoder layer {wanted}", mend=f"choose one from 0 to {len(layers) - 1}")
-    attention: MultiHeadAttention = layers[wanted].cross_attention
+    attention = cast(MultiHeadAttention, layers[wanted].cross_attention)
     if head is not None and not 0 <= head < attention.num_heads:
         raise UserError(f"there is no attention head {head}", mend=f"choose one from 0 to {attention.num_heads - 1}")
     return attention
