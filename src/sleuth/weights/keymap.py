@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sleuth.errors import UserError
 
-Op = Literal["identity", "split_qkv", "drop"]
+Op = Literal["identity", "split_qkv", "stack", "drop"]
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -26,11 +26,13 @@ class Rule:
     Args:
         source: pattern of the foreign key; ``{name}`` stands for a number.
         target: pattern of our key with the same placeholders; empty for a drop.
-        op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); drop.
+        op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); stack (several tensors to
+            one, one below the other: the source holds ``{part}``); drop.
         reason: why a key is dropped, or what is worth knowing.
         also: other spellings of the source with the same placeholders, read but never written.
         aliases: further keys under which the source holds the same tensor. One of the keys is enough to read it; those
             that are there must agree; all are written.
+        parts: what ``{part}`` stands for, in the order of stacking; all of them have as many rows.
     """
 
     source: str
@@ -39,6 +41,7 @@ class Rule:
     reason: str = ""
     also: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.op == "drop" and not self.reason:
@@ -46,12 +49,14 @@ class Rule:
         if self.op != "drop":
             wanted = set(_PLACEHOLDER.findall(self.target)) - {"qkv"}
             for source in (self.source, *self.also, *self.aliases):
-                if set(_PLACEHOLDER.findall(source)) != wanted:
+                if set(_PLACEHOLDER.findall(source)) - {"part"} != wanted:
                     raise ValueError(f"{source} and {self.target} have different placeholders")
         if self.aliases and self.op != "identity":
             raise ValueError(f"{self.source} has aliases, which only a rule of identity can have")
         if (self.op == "split_qkv") != ("{qkv}" in self.target):
             raise ValueError(f"{self.target}: a target holds {{qkv}} exactly where the op is split_qkv")
+        if not (self.op == "stack") == ("{part}" in self.source) == (len(self.parts) > 1) or (self.parts and self.also):
+            raise ValueError(f"{self.source}: a source holds {{part}} exactly where the op is stack, with parts alone")
 
 
 QKV = ("q_proj", "k_proj", "v_proj")
@@ -74,9 +79,10 @@ class KeyMap:
         self.rules = tuple(rules)
         self.origin = origin
         self._forward = [
-            (_pattern(source), rule)
+            (_pattern(source.replace("{part}", part)), rule, part)
             for rule in self.rules
             for source in dict.fromkeys((rule.source, *rule.also, *rule.aliases))
+            for part in rule.parts or ("",)
         ]
         self._backward = [
             (_pattern(rule.target.replace("{qkv}", part)), rule, part)
@@ -91,7 +97,11 @@ class KeyMap:
         Raises:
             UserError: no rule or more than one fits.
         """
-        found = [(rule, m.groupdict()) for pattern, rule in self._forward if (m := pattern.match(key))]
+        found = [
+            (rule, m.groupdict() | ({"part": part} if part else {}))
+            for pattern, rule, part in self._forward
+            if (m := pattern.match(key))
+        ]
         if len(found) != 1:
             what = "is unknown" if not found else f"meets {len(found)} rules"
             raise UserError(f"the key {key!r} {what} in the key map of {self.origin}", mend="check the architecture")
@@ -110,8 +120,18 @@ class KeyMap:
         """
         filled: dict[str, Tensor] = {}
         names: dict[str, dict[str, str]] = {}  # of each target, under which of its names it was found, and the key
+        stacks: dict[str, dict[str, Tensor]] = {}
         for key, tensor in source.items():
             rule, places = self.rule_for(key)
+            if rule.op == "stack":
+                target = rule.target.format(**places)
+                stack = stacks.setdefault(target, {})
+                if target in filled or places["part"] in stack:
+                    raise UserError(f"{key!r} fills {target!r} a second time", where=self.origin)
+                stack[places["part"]] = tensor
+                if len(stack) == len(rule.parts):
+                    filled[target] = _stacked(rule, stack, target)
+                continue
             name = next((alias for alias in rule.aliases if alias.format(**places) == key), rule.source)
             for target, value in _apply(rule, places, tensor):
                 others = names.setdefault(target, {})
@@ -145,8 +165,13 @@ class KeyMap:
         stacked: dict[str, dict[str, Tensor]] = {}
         for key, tensor in ours.items():
             rule, places = self._rule_to(key)
-            source = rule.source.format(**places)
-            if rule.op == "split_qkv":
+            source = rule.source.format(**places | {"part": "{part}"})
+            if rule.op == "stack":
+                exported |= {
+                    rule.source.format(**places | {"part": part}): rows.contiguous()
+                    for part, rows in zip(rule.parts, tensor.chunk(len(rule.parts)), strict=True)
+                }
+            elif rule.op == "split_qkv":
                 stacked.setdefault(source, {})[places["qkv"]] = tensor
             else:
                 exported[source] = tensor
@@ -176,6 +201,14 @@ def _apply(rule: Rule, places: dict[str, str], tensor: Tensor) -> list[tuple[str
         parts = tensor.chunk(3, dim=0)
         return [(rule.target.format(qkv=name, **places), part) for name, part in zip(QKV, parts, strict=True)]
     return [(rule.target.format(**places), tensor)]
+
+
+def _stacked(rule: Rule, stack: Mapping[str, Tensor], target: str) -> Tensor:
+    shapes = {tuple(each.shape) for each in stack.values()}
+    if len(shapes) > 1 or not next(iter(shapes)):
+        what = f"the parts {', '.join(rule.parts)} of {target!r} have the shapes {sorted(map(list, shapes))}"
+        raise UserError(what, mend="check the architecture")
+    return torch.cat([stack[part] for part in rule.parts])
 
 
 def _first(keys: list[str]) -> str:

@@ -168,3 +168,46 @@ def test_every_fault_is_one_line() -> None:
     with pytest.raises(UserError) as caught:
         TABLE.load({}, wanted())
     assert "\n" not in caught.value.line()
+
+
+STACKS = KeyMap(
+    [Rule("layer.{layer}.{part}.weight", "blocks.{layer}.qkv.weight", op="stack", parts=("query", "key", "value"))],
+    origin="nowhere/model",
+)
+
+
+def test_parts_are_stacked_in_their_order_and_come_apart_again() -> None:
+    source = {f"layer.7.{part}.weight": torch.randn(2, 3) for part in ("value", "query", "key")}
+    wanted = {"blocks.7.qkv.weight": torch.Size([6, 3])}
+    loaded = STACKS.load(source, wanted)
+    ordered = [source[f"layer.7.{part}.weight"] for part in ("query", "key", "value")]
+    assert torch.equal(loaded["blocks.7.qkv.weight"], torch.cat(ordered))
+    exported = STACKS.export(loaded)
+    assert exported.keys() == source.keys()
+    assert all(torch.equal(exported[key], value) for key, value in source.items())
+
+
+def test_a_stack_without_one_of_its_parts_is_not_filled() -> None:
+    source = {f"layer.7.{part}.weight": torch.randn(2, 3) for part in ("value", "query")}
+    with pytest.raises(UserError, match=r"no weights for 'blocks\.7\.qkv\.weight'"):
+        STACKS.load(source, {"blocks.7.qkv.weight": torch.Size([6, 3])})
+
+
+def test_parts_of_different_shapes_are_named() -> None:
+    source = {f"layer.7.{part}.weight": torch.randn(n, 3) for n, part in enumerate(("query", "key", "value"), 1)}
+    with pytest.raises(UserError, match=r"query, key, value of 'blocks\.7\.qkv\.weight' have the shapes"):
+        STACKS.load(source, {"blocks.7.qkv.weight": torch.Size([6, 3])})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"source": "a.{part}", "target": "b", "op": "identity", "parts": ("x", "y")},
+        {"source": "a", "target": "b", "op": "stack", "parts": ("x", "y")},
+        {"source": "a.{part}", "target": "b", "op": "stack", "parts": ("x",)},
+        {"source": "a.{part}", "target": "b", "op": "stack", "parts": ("x", "y"), "also": ("c.{part}",)},
+    ],
+)
+def test_a_rule_of_a_stack_names_its_parts(options: dict) -> None:
+    with pytest.raises(ValueError, match="part"):
+        Rule(**options)
