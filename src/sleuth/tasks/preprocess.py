@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torchvision.transforms.v2.functional as TF
@@ -17,7 +17,7 @@ from sleuth.types import ImageBatch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Resize = Literal["shortest", "within", "exact", "none"]
+Resize = Literal["shortest", "within", "cover", "exact", "none"]
 Rounding = Literal["original", "huggingface"]
 Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -39,15 +39,18 @@ class Preprocess:
         longest: the longer side at most.
         mean: of each channel, on the scale of the rescaled pixels.
         std: of each channel, on the same scale.
-        resize: shortest (by ``shortest`` and ``longest``), within (as large as fits into ``size_hw``), exact (to
-            ``size_hw``, whatever the shape), or none.
-        size_hw: height and width in pixels for within and exact.
+        resize: shortest (by ``shortest`` and ``longest``), within (as large as fits into ``size_hw``), cover (as small
+            as covers ``size_hw``), exact (to ``size_hw``, whatever the shape), or none.
+        size_hw: height and width in pixels for within, cover and exact.
         rounding: where ``longest`` binds, the longer side follows from the rounded shorter side (original) or from the
-            shorter side before it was rounded (huggingface); the two differ by some pixels.
+            shorter side before it was rounded (huggingface); the two differ by some pixels. So does the first pixel
+            of a crop, see `middle_of`.
         resample: the filter; where pictures shrink, it is antialiased.
         rescale: what pixels from 0 to 255 are multiplied by.
         normalise: subtract the mean and divide by the standard deviation.
         pad_hw: pad every picture to this size; None pads to the largest of the batch.
+        crop_hw: after resizing, the middle of this size is cut out, filled up with black where the picture is smaller;
+            None keeps all of it. For classifiers: boxes do not follow.
 
     Raises:
         ValueError: a size below 1, or channels that cannot be normalised.
@@ -66,22 +69,23 @@ class Preprocess:
     rescale: float = 1 / 255
     normalise: bool = True
     pad_hw: tuple[int, int] | None = None
+    crop_hw: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        sizes = (self.shortest, self.longest, *(self.size_hw or ()), *(self.pad_hw or ()))
+        sizes = (self.shortest, self.longest, *(self.size_hw or ()), *(self.pad_hw or ()), *(self.crop_hw or ()))
         if min(sizes) < 1:
             raise ValueError(f"sizes must be at least 1, not {', '.join(map(str, sizes))}")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, self.mean)) or not min(self.std) > 0:
             raise ValueError(f"mean {self.mean} and std {self.std} must be three numbers each, and std above 0")
         if not (math.isfinite(self.rescale) and self.rescale > 0):
             raise ValueError(f"rescale must be a number above 0, not {self.rescale}")
-        if self.resize not in ("shortest", "within", "exact", "none"):
-            raise ValueError(f"resize is shortest, within, exact or none, not {self.resize!r}")
+        if self.resize not in get_args(Resize):
+            raise ValueError(f"resize is {', '.join(get_args(Resize))}, not {self.resize!r}")
         if self.rounding not in ("original", "huggingface"):
             raise ValueError(f"rounding is original or huggingface, not {self.rounding!r}")
         if self.resample not in _FILTERS:
             raise ValueError(f"resample is {', '.join(_FILTERS)}, not {self.resample!r}")
-        if self.resize in ("within", "exact") and self.size_hw is None:
+        if self.resize in ("within", "cover", "exact") and self.size_hw is None:
             raise ValueError(f"resize = {self.resize} wants size_hw, height and width in pixels")
 
     def size_for(self, size_hw: tuple[int, int]) -> tuple[int, int]:
@@ -99,6 +103,9 @@ class Preprocess:
         assert self.size_hw is not None
         if self.resize == "exact":
             return self.size_hw
+        if self.resize == "cover":
+            scale = max(self.size_hw[0] / size_hw[0], self.size_hw[1] / size_hw[1])
+            return round(size_hw[0] * scale), round(size_hw[1] * scale)
         scale = min(self.size_hw[0] / size_hw[0], self.size_hw[1] / size_hw[1])
         return max(1, int(size_hw[0] * scale)), max(1, int(size_hw[1] * scale))
 
@@ -115,8 +122,8 @@ class Preprocess:
         if low == shortest:
             return height, width
         if height <= width:
-            return shortest, int(basis * width / height)
-        return int(basis * height / width), shortest
+            return shortest, max(1, int(basis * width / height))
+        return max(1, int(basis * height / width)), shortest
 
 
 def normalise_and_pad(
@@ -165,6 +172,25 @@ def normalise_and_pad(
     return ImageBatch(pixels=pixels, valid=valid)
 
 
+def middle_of(
+    image: UInt8[Tensor, "channels _ _"], size_hw: tuple[int, int], rounding: Rounding
+) -> UInt8[Tensor, "channels _ _"]:
+    """The middle of a picture, filled up with black where it is smaller.
+
+    Args:
+        image: a picture.
+        size_hw: height and width of the middle.
+        rounding: where an odd number of pixels is left over, the first is half of it, rounded to even (original, as
+            torchvision and timm do) or down (huggingface).
+    """
+    if rounding == "original":
+        return TF.center_crop(image, list(size_hw))
+    height, width = (max(wanted - side, 0) for wanted, side in zip(size_hw, image.shape[1:], strict=True))
+    image = TF.pad(image, [width // 2, height // 2, -(-width // 2), -(-height // 2)])
+    top, left = ((side - wanted) // 2 for wanted, side in zip(size_hw, image.shape[1:], strict=True))
+    return image[:, top : top + size_hw[0], left : left + size_hw[1]]
+
+
 def preprocess_images(images: Sequence[UInt8[Tensor, "3 _ _"]], preprocess: Preprocess) -> ImageBatch:
     """Resize, rescale, normalise and pad pictures as the model was trained.
 
@@ -178,6 +204,8 @@ def preprocess_images(images: Sequence[UInt8[Tensor, "3 _ _"]], preprocess: Prep
             image = TF.resize(
                 image.contiguous(), list(size), interpolation=_FILTERS[preprocess.resample], antialias=True
             )
+        if preprocess.crop_hw is not None:
+            image = middle_of(image, preprocess.crop_hw, preprocess.rounding)
         resized.append(image)
     return normalise_and_pad(
         resized,

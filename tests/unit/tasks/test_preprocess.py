@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sleuth.errors import UserError
-from sleuth.tasks.preprocess import Preprocess, normalise_and_pad, preprocess_images
+from sleuth.tasks.preprocess import Preprocess, middle_of, normalise_and_pad, preprocess_images
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -69,3 +69,30 @@ def test_filters_differ() -> None:
         for name in ("nearest", "bilinear", "bicubic", "lanczos")
     ]
     assert all(not torch.equal(one, two) for place, one in enumerate(seen) for two in seen[:place])
+
+
+def test_covering_keeps_the_shape_and_leaves_no_gap() -> None:
+    preprocess = Preprocess(resize="cover", size_hw=(60, 80))
+    assert preprocess.size_for((120, 120)) == (80, 80)
+    assert preprocess.size_for((30, 90)) == (60, 180)
+    with pytest.raises(ValueError, match="size_hw"):
+        Preprocess(resize="cover")
+
+
+def test_where_the_middle_begins() -> None:
+    image = torch.arange(3 * 7 * 8, dtype=torch.uint8).reshape(3, 7, 8)
+    assert torch.equal(middle_of(image, (4, 4), "original"), image[:, 2:6, 2:6])
+    assert torch.equal(middle_of(image, (4, 4), "huggingface"), image[:, 1:5, 2:6])
+    assert torch.equal(middle_of(image[:, :1, :4], (4, 2), "huggingface")[:, 1], image[:, 0, 1:3])
+
+
+def test_the_middle_is_cut_out() -> None:
+    image = torch.arange(3 * 6 * 8, dtype=torch.uint8).reshape(3, 6, 8)
+    preprocess = Preprocess(resize="none", crop_hw=(2, 4), rescale=1.0, **PLAIN)
+    found = preprocess_images([image], preprocess)
+    assert torch.equal(found.pixels[0], image[:, 2:4, 2:6].float())
+    assert bool(found.valid.all())
+    # A picture smaller than that is filled up with black.
+    small = preprocess_images([image[:, :1, :1]], preprocess).pixels[0]
+    assert small.shape == (3, 2, 4)
+    assert int((small != 0).sum()) <= 3
