@@ -5,7 +5,7 @@ All masks have one polarity: True takes part (``valid``), as in PyTorch's fused 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -89,6 +89,55 @@ class Memory:
     grids_hw: tuple[tuple[int, int], ...]
     input_hw: tuple[int, int] = (0, 0)
     pyramid: tuple[Float[Tensor, "batch _ _ _"], ...] = ()
+
+
+class TokenGrid(NamedTuple):
+    """How a sequence of tokens lies in a picture: some that lie nowhere first, then row after row.
+
+    Args:
+        height: rows.
+        width: columns.
+        prefix: leading tokens that are no part of the grid: class token, registers.
+    """
+
+    height: int
+    width: int
+    prefix: int = 0
+
+
+@dataclass(frozen=True)
+class PatchMemory:
+    """A picture as patches that have looked at each other, and the tokens that went along with them.
+
+    Args:
+        prefix: states of the class token, the distillation token and the registers, as far as there are any.
+        patches: states of the patches, row by row.
+        valid: True on patches of the picture; None where there is no padding at all.
+        grid_hw: rows and columns of patches.
+    """
+
+    prefix: Float[Tensor, "batch prefix dim"]
+    patches: Float[Tensor, "batch tokens dim"]
+    valid: Bool[Tensor, "batch tokens"] | None
+    grid_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ClassPrediction:
+    """One answer a picture: what it shows.
+
+    Args:
+        logits: class logits; where there are two heads, their mean.
+        features: what the head read.
+        by_head: the logits of each head, the class token's first and the distillation token's second; empty where there
+            is one head only.
+        memory: the patches that were asked.
+    """
+
+    logits: Float[Tensor, "batch classes"]
+    features: Float[Tensor, "batch features"]
+    memory: PatchMemory | None = None
+    by_head: tuple[Float[Tensor, "batch classes"], ...] = ()
 
 
 @dataclass(frozen=True)

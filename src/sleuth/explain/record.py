@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sleuth.nn.attention import AttentionCore, MultiHeadAttention, attention_weights
+from sleuth.nn.attention import Attention, AttentionCore, WeighingCore, attention_weights
 from sleuth.nn.deformable import DeformableCore, Grids, MultiScaleDeformableAttention
+from sleuth.types import TokenGrid
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,24 @@ class AttentionMaps(Mapping[str, Recorded]):
         return len(self.entries)
 
 
-def _recorder(into: list[Recorded]) -> AttentionCore:
-    def core(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None, dropout: float) -> Tensor:
+class _Recorder:
+    """Stands in for a dense core: the same weights, written out and kept."""
+
+    def __init__(self, into: list[Recorded], core: AttentionCore) -> None:
+        self.into = into
+        self.core = core
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None, dropout: float) -> Tensor:
         if dropout > 0:
             raise RuntimeError("attention with dropout cannot be recorded: call model.eval() first")
-        weights = attention_weights(q, k, attend)
-        into.append(weights.detach())
+        weigh = self.core.weights if isinstance(self.core, WeighingCore) else attention_weights
+        weights = weigh(q, k, attend)
+        self.into.append(weights.detach())
         return weights @ v
 
-    return core
+    def on(self, grid: TokenGrid) -> "_Recorder":
+        """The same on a grid, as its core is asked to be."""
+        return _Recorder(self.into, self.core.on(grid))  # type: ignore[attr-defined]
 
 
 def _point_recorder(into: list[Recorded], read: DeformableCore) -> DeformableCore:
@@ -102,7 +112,7 @@ def record_attention(model: nn.Module, *, only: str = "") -> Iterator[AttentionM
     Raises:
         ValueError: the model has no such attention, or nothing ran inside the block.
     """
-    kinds = (MultiHeadAttention, MultiScaleDeformableAttention)
+    kinds = (Attention, MultiScaleDeformableAttention)
     modules = {n: m for n, m in model.named_modules() if isinstance(m, kinds) and only in n}
     if not modules:
         raise ValueError(f"the model has no attention whose name holds {only!r}")
@@ -111,8 +121,8 @@ def record_attention(model: nn.Module, *, only: str = "") -> Iterator[AttentionM
     try:
         for name, module in modules.items():
             into = maps.entries.setdefault(name, [])
-            if isinstance(module, MultiHeadAttention):
-                module.core = _recorder(into)
+            if isinstance(module, Attention):
+                module.core = _Recorder(into, module.core)
             else:
                 module.core = _point_recorder(into, module.core)
         yield maps

@@ -1,20 +1,32 @@
 """Attention: queries question keys, and take home a weighted mean of values.
 
-`MultiHeadAttention` projects, splits into heads, and hands ``(q, k, v, mask)`` to a *core*. The default core is
-PyTorch's fused kernel. `explicit_attention` is the same sum written out: the reference to read, and what
-`record_attention` swaps in to see the weights.
+`MultiHeadAttention` and `SelfAttention` project, split into heads, and hand ``(q, k, v, mask)`` to a *core*. The
+default core is PyTorch's fused kernel. `explicit_attention` is the same sum written out: the reference to read, and
+what `record_attention` swaps in to see the weights. Other cores are in `sleuth.nn.cores`.
 """
 
 import math
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sleuth.nn.rotary import Rotation, rotated
+from sleuth.types import TokenGrid
+
 AttentionCore = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 """(q, k, v, attend, dropout) to the attended values; shapes as in `explicit_attention`."""
+
+
+@runtime_checkable
+class WeighingCore(Protocol):
+    """A core whose weights are not those of a softmax over all keys: it tells them itself."""
+
+    def weights(self, q: Tensor, k: Tensor, attend: Tensor | None) -> Tensor:
+        """Who looks where, [batch, heads, queries, keys]; the core brings home ``weights @ v``."""
 
 
 def fused_attention(
@@ -83,7 +95,27 @@ def padding_mask(valid: Bool[Tensor, "batch keys"]) -> Bool[Tensor, "batch 1 1 k
     return valid[:, None, None, :]
 
 
-class MultiHeadAttention(nn.Module):
+class Attention(nn.Module):
+    """What every dense attention has: heads, and a core that may be swapped.
+
+    Args:
+        dim: embedding size; a multiple of ``num_heads``.
+        num_heads: number of heads.
+        core: what turns q, k, v and mask into attended values.
+        dropout: share of attention weights dropped while training.
+    """
+
+    def __init__(self, *, dim: int, num_heads: int, core: AttentionCore, dropout: float) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.head_dim = dim // num_heads
+        self.core = core
+        self.dropout = dropout
+
+
+class MultiHeadAttention(Attention):
     """Several attentions side by side on slices of the embedding, joined by a projection.
 
     Self-attention passes the same tensor as ``queries`` and ``keys``; cross-attention passes the memory as keys and
@@ -101,13 +133,7 @@ class MultiHeadAttention(nn.Module):
     def __init__(
         self, *, dim: int, num_heads: int, core: AttentionCore = fused_attention, dropout: float = 0.0
     ) -> None:
-        super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
-        self.num_heads = num_heads
-        self.head_dim = dim // num_heads
-        self.core = core
-        self.dropout = dropout
+        super().__init__(dim=dim, num_heads=num_heads, core=core, dropout=dropout)
         self.q_proj = nn.Linear(dim, dim)
         self.k_proj = nn.Linear(dim, dim)
         self.v_proj = nn.Linear(dim, dim)
@@ -156,3 +182,57 @@ class MultiHeadAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """[batch, length, dim] to [batch, heads, length, head_dim]."""
         return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+
+
+class SelfAttention(Attention):
+    """Self-attention whose queries, keys and values come out of one product.
+
+    It computes what `MultiHeadAttention` does on three times the same tokens, in one matrix product rather than three;
+    so positions are in the tokens, or rotate queries and keys.
+
+    Args:
+        dim: embedding size; a multiple of ``num_heads``.
+        num_heads: number of heads.
+        core: what turns q, k, v and mask into attended values.
+        dropout: share of attention weights dropped while training.
+        bias: whether queries, keys and values have biases.
+
+    Source: Dosovitskiy et al. 2021, equations 5 to 7.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        core: AttentionCore = fused_attention,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(dim=dim, num_heads=num_heads, core=core, dropout=dropout)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
+        self.out_proj = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        attend: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
+        rotation: Rotation | None = None,
+        grid: TokenGrid | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Tokens look at each other.
+
+        Args:
+            tokens: of a sequence.
+            attend: True where a token may look at another.
+            rotation: turns queries and keys by where they are.
+            grid: how the tokens lie in the picture, for cores that have a method ``on``, such as local windows.
+        """
+        batch, length, dim = tokens.shape
+        qkv = self.qkv(tokens).view(batch, length, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        if rotation is not None:
+            q, k = rotated(q, rotation), rotated(k, rotation)
+        core = self.core if grid is None else self.core.on(grid)  # type: ignore[attr-defined]
+        attended = core(q, k, v, attend, self.dropout if self.training else 0.0)
+        return self.out_proj(attended.transpose(1, 2).reshape(batch, length, dim))

@@ -29,6 +29,36 @@ class FeedForward(nn.Module):
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
 
+class GatedFeedForward(nn.Module):
+    """A feed-forward network whose hidden units are gated by others: silu(x W_gate) * (x W_up), then W_down.
+
+    Gate and up are one product, the gate first.
+
+    Args:
+        dim: size of a token.
+        hidden_dim: gated units.
+        dropout: share of them dropped while training.
+
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6.
+    """
+
+    def __init__(self, *, dim: int, hidden_dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(dim, 2 * hidden_dim)
+        self.linear2 = nn.Linear(hidden_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
+        """Expand, gate, contract."""
+        gate, up = self.linear1(x).chunk(2, dim=-1)
+        return self.linear2(self.dropout(F.silu(gate) * up))
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU by the formula with tanh, which some models were trained with."""
+    return F.gelu(x, approximate="tanh")
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between them; DETR's box head has three.
 

@@ -191,6 +191,7 @@ def resize_positions_2d(
     *,
     prefix: int = 0,
     antialias: bool = False,
+    offset: float = 0.0,
 ) -> Float[Tensor, "new_tokens dim"]:
     """Learned positions of a grid for another grid, by bicubic interpolation.
 
@@ -200,6 +201,7 @@ def resize_positions_2d(
         new_hw: the grid that is wanted.
         prefix: leading vectors that stay as they are.
         antialias: smooth when shrinking, as timm does.
+        offset: where it is not 0, cells are spaced as if the new grid had so much of a cell more, as in DINOv2 (0.1).
 
     Raises:
         ValueError: the table does not hold prefix + height * width vectors.
@@ -209,6 +211,11 @@ def resize_positions_2d(
     if old_hw == new_hw:
         return table
     extra, grid = table[:prefix], table[prefix:]
-    grid = grid.reshape(1, *old_hw, -1).permute(0, 3, 1, 2)
-    grid = F.interpolate(grid, size=new_hw, mode="bicubic", align_corners=False, antialias=antialias)
-    return torch.cat((extra, grid[0].flatten(1).T), dim=0)
+    # In float32, as bicubic weights of half precision move positions.
+    grid = grid.float().reshape(1, *old_hw, -1).permute(0, 3, 1, 2)
+    if offset:
+        scale = [(new + offset) / old for new, old in zip(new_hw, old_hw, strict=True)]
+        grid = F.interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False, antialias=antialias)
+    else:
+        grid = F.interpolate(grid, size=new_hw, mode="bicubic", align_corners=False, antialias=antialias)
+    return torch.cat((extra, grid[0].flatten(1).T.to(table.dtype)), dim=0)
