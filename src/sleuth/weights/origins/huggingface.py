@@ -1,25 +1,23 @@
 """Models in Hugging Face's form: a folder with config.json, preprocessor_config.json and weights."""
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sleuth.errors import UserError
 from sleuth.models.families import build_detector, has_masks
-from sleuth.weights.checkpoint import LoadedModel, detector_card, fill, read_tensors
-from sleuth.weights.hub import CONFIG, WEIGHTS, shards_of
+from sleuth.weights.checkpoint import LoadedModel, detector_card, fill
+from sleuth.weights.hub import CONFIG
 from sleuth.weights.origins.coco_names import coco_is_thing, named_as_coco_panoptic, named_as_coco_things
 from sleuth.weights.origins.deformable_detr_huggingface import DEFORMABLE_DETR
 from sleuth.weights.origins.detr_huggingface import DETR
 from sleuth.weights.origins.dfine_huggingface import DFINE
 from sleuth.weights.origins.fields import Fields
-from sleuth.weights.origins.reading import FolderWeights, Reader
+from sleuth.weights.origins.folder_files import class_names, read_object, read_weights
+from sleuth.weights.origins.reading import Reader
 from sleuth.weights.origins.rtdetr_huggingface import RT_DETR, RT_DETR_V2
-from sleuth.weights.pickles import read_pickle
 from sleuth.weights.processors import CONFIG_NAME as PROCESSOR
 from sleuth.weights.processors import read_processor
 
@@ -50,15 +48,15 @@ def open_folder(folder: Path) -> LoadedModel:
     """
     folder = Path(folder)
     where = folder / CONFIG
-    values = _read_object(where)
+    values = read_object(where)
     reader = _reader_of(values, where)
     processor = folder / PROCESSOR
-    said = _read_object(processor) if processor.is_file() else {}
+    said = read_object(processor) if processor.is_file() else {}
     preprocess = read_processor(said, processor, usual=reader.processor)
-    weights = _read_weights(folder)
+    weights = read_weights(folder)
     reading = reader.read(values, where, weights)
     config = reading.config
-    names = _names(values, config.num_classes, where)
+    names = class_names(values, config.num_classes, where)
     if has_masks(config):
         names = named_as_coco_panoptic(names) or names
     things = named_as_coco_things(names)
@@ -93,7 +91,7 @@ def check_config(folder: Path) -> None:
         UserError: it is missing or broken, another architecture, or a field that cannot be honoured.
     """
     where = Path(folder) / CONFIG
-    values = _read_object(where)
+    values = read_object(where)
     _reader_of(values, where).read(values, where, None)
 
 
@@ -114,55 +112,6 @@ def _reader_of(values: Mapping[str, Any], where: Path) -> Reader:
             what = f"the architecture {name!r} cannot be loaded"
             raise UserError(what, where=where, mend=f"supported: {found} ({', '.join(reader.architectures)})")
     return reader
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"this folder holds no {path.name}", where=path.parent, mend="name a model's folder") from None
-    except PermissionError as error:
-        raise UserError("no permission to read", where=path, mend="change its permissions") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"not readable JSON ({error})", where=path, mend="copy or download it again") from error
-    if not isinstance(values, dict):
-        raise UserError("holds no JSON object", where=path, mend="copy or download it again")
-    return values
-
-
-def _read_weights(folder: Path) -> FolderWeights:
-    """The state dict of a folder."""
-    for name in WEIGHTS:
-        path, index = folder / name, folder / f"{name}.index.json"
-        if path.is_file():
-            return FolderWeights(_read(path), path)
-        if index.is_file():
-            tensors: dict[str, Tensor] = {}
-            for shard in shards_of(index):
-                found = _read(folder / shard)
-                if twice := sorted(found.keys() & tensors.keys()):
-                    raise UserError(f"{twice[0]!r} is in two shards", where=index, mend="copy or download them again")
-                tensors |= found
-            return FolderWeights(tensors, index)
-    raise UserError(f"this folder holds neither {' nor '.join(WEIGHTS)}", where=folder, mend="name a model's folder")
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    return read_pickle(path).tensors if path.suffix == ".bin" else read_tensors(path)[0]
-
-
-def _names(values: Mapping[str, Any], num_classes: int, where: Path) -> tuple[str, ...]:
-    fields = Fields(values, where)
-    if "id2label" not in fields:
-        count = fields.whole("num_labels", num_classes)
-        if count != num_classes:
-            raise fields.fault("num_labels", f"the weights have {num_classes} classes")
-        return tuple(f"LABEL_{label}" for label in range(num_classes))
-    table = fields.table("id2label").values
-    if sorted(table) != sorted(str(label) for label in range(num_classes)):
-        what = f"id2label names {len(table)} classes, but the weights have {num_classes}, numbered from 0"
-        raise UserError(what, where=where, mend="name every class once")
-    return tuple(str(table[str(label)]) for label in range(num_classes))
 
 
 def _category_ids(extra: Fields, usual: Collection[int]) -> tuple[int, ...]:
