@@ -131,7 +131,7 @@ class ClassPrediction:
         features: what the head read.
         by_head: the logits of each head, the class token's first and the distillation token's second; empty where there
             is one head only.
-        memory: the patches that were asked.
+        memory: the patches that were asked; None where nothing beyond the answer was computed.
     """
 
     logits: Float[Tensor, "batch classes"]

@@ -111,7 +111,7 @@ def test_pictures_are_prepared_alike(options: dict[str, object], size_hw: tuple[
     theirs = create_transform(**resolve_model_data_config(peer), is_training=False)(to_pil_image(image))
     ours = preprocess_images([image], loaded.preprocess).pixels[0]
     assert ours.shape == theirs.shape
-    # timm resizes by PIL, which rounds some pixels the other way, once in each direction. A pixel's shift is whole steps.
+    # timm resizes by PIL, which rounds some pixels the other way, once in each direction; a shift would be whole steps.
     steps = (ours - theirs).abs() * 255 * min(loaded.preprocess.std)
     assert steps.max() <= 2.01
     assert steps.mean() < 0.1

@@ -87,6 +87,25 @@ class VitBackbone(nn.Module):
         """
         return self.layers(images, (len(self.blocks) - 1,))[-1]
 
+    def first_tokens(self, images: ImageBatch, count: int) -> PatchMemory:
+        """The states of the first tokens alone, without those of the patches; the last block does no more than that.
+
+        Args:
+            images: the pictures.
+            count: how many of the tokens before the patches.
+
+        Raises:
+            UserError: a picture is smaller than a patch.
+        """
+        tokens, grid_hw, sizes = self._embed(images)
+        valid = _valid(sizes, grid_hw, self.num_prefix, tokens.device)
+        rotation, attend = self._rotation(grid_hw, tokens), None if valid is None else padding_mask(valid)
+        *blocks, last = self.blocks
+        for block in blocks:
+            tokens = block(tokens, attend, rotation)
+        tokens = self.norm(last(tokens, attend, rotation, None, count))
+        return PatchMemory(prefix=tokens, patches=tokens[:, :0], valid=None, grid_hw=grid_hw)
+
     def layers(self, images: ImageBatch, wanted: Collection[int]) -> list[PatchMemory]:
         """The same after some of the blocks, each with the final norm: features for dense prediction.
 

@@ -5,7 +5,7 @@ questions; its last state is the answer, read by one linear head.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch.nn.functional as F
@@ -21,12 +21,12 @@ from sleuth.nn.cores.neighbourhood import NeighbourhoodAttention
 from sleuth.nn.cores.reduction import ReducedAttention
 from sleuth.nn.cores.sigmoid import SigmoidAttention
 from sleuth.nn.drop_path import drop_path_shares
-from sleuth.nn.feedforward import Activation, FeedForward, GatedFeedForward, gelu_tanh
+from sleuth.nn.feedforward import Activation, FeedForward, GatedFeedForward, gelu_of_own, gelu_tanh
 from sleuth.nn.grid_positions import LearnedGridPositions, NoGridPositions, SineGridPositions
 from sleuth.nn.patches import PatchEmbedding
 from sleuth.types import ClassPrediction, ImageBatch, PatchMemory
 
-_ACTIVATIONS: dict[str, Activation] = {"gelu": F.gelu, "gelu_tanh": gelu_tanh, "relu": F.relu, "silu": F.silu}
+_ACTIVATIONS: dict[str, Activation] = {"gelu": gelu_of_own, "gelu_tanh": gelu_tanh, "relu": F.relu, "silu": F.silu}
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,25 @@ class VisionTransformer(nn.Module):
     def forward(self, images: ImageBatch) -> ClassPrediction:
         """Say what each picture shows.
 
+        Where the heads read nothing but tokens before the patches, the last block works on these alone, which changes
+        nothing in the answer; then its ``memory`` is None. ``answer(backbone(images))`` has the patches, too.
+
         Args:
             images: pictures of any sizes, padded into one batch.
 
         Raises:
             UserError: a picture is smaller than a patch.
         """
-        return self.answer(self.backbone(images))
+        read = self.tokens_read()
+        if read is None:
+            return self.answer(self.backbone(images))
+        return replace(self.answer(self.backbone.first_tokens(images, read)), memory=None)
+
+    def tokens_read(self) -> int | None:
+        """How many of the first tokens the heads read; None where they read patches, or attention needs all of them."""
+        if self.pooling.pool != "class" or self.backbone.needs_grid:
+            return None
+        return 1 if self.distill_head is None else 2
 
     def answer(self, memory: PatchMemory) -> ClassPrediction:
         """Read the answer off the states of a picture's tokens."""

@@ -219,7 +219,8 @@ class SelfAttention(Attention):
         attend: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
         rotation: Rotation | None = None,
         grid: TokenGrid | None = None,
-    ) -> Float[Tensor, "batch tokens dim"]:
+        asked: int | None = None,
+    ) -> Float[Tensor, "batch _ dim"]:
         """Tokens look at each other.
 
         Args:
@@ -227,12 +228,16 @@ class SelfAttention(Attention):
             attend: True where a token may look at another.
             rotation: turns queries and keys by where they are.
             grid: how the tokens lie in the picture, for cores that have a method ``on``, such as local windows.
+            asked: only so many tokens, from the first on, look; None for all. Without a grid.
         """
         batch, length, dim = tokens.shape
         qkv = self.qkv(tokens).view(batch, length, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if rotation is not None:
             q, k = rotated(q, rotation), rotated(k, rotation)
+        if asked is not None:
+            q = q[:, :, :asked]
+            attend = attend if attend is None or attend.shape[-2] == 1 else attend[:, :, :asked]
         core = self.core if grid is None else self.core.on(grid)  # type: ignore[attr-defined]
         attended = core(q, k, v, attend, self.dropout if self.training else 0.0)
-        return self.out_proj(attended.transpose(1, 2).reshape(batch, length, dim))
+        return self.out_proj(attended.transpose(1, 2).reshape(batch, -1, dim))

@@ -50,9 +50,22 @@ class PreNormBlock(nn.Module):
         attend: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
         rotation: Rotation | None = None,
         grid: TokenGrid | None = None,
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """One round of tokens looking at each other."""
-        looked = self.attention(self.norm1(tokens), attend, rotation, grid)
+        asked: int | None = None,
+    ) -> Float[Tensor, "batch _ dim"]:
+        """One round of tokens looking at each other.
+
+        Args:
+            tokens: of a sequence.
+            attend: True where a token may look at another.
+            rotation: turns queries and keys by where they are.
+            grid: how the tokens lie in the picture, where attention wants to know.
+            asked: only so many tokens, from the first on, are worked on, and handed back; None for all.
+        """
+        if asked is None:
+            looked = self.attention(self.norm1(tokens), attend, rotation, grid)
+        else:
+            looked = self.attention(self.norm1(tokens), attend, rotation, grid, asked)
+            tokens = tokens[:, :asked]
         tokens = tokens + self.drop_path(self.scale1(self.dropout(looked)))
         thought = self.feedforward(self.norm2(tokens))
         return tokens + self.drop_path(self.scale2(self.dropout(thought)))

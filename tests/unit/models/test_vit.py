@@ -96,7 +96,7 @@ def test_recorded_attention_answers_alike(attention: str) -> None:
 def test_sides_that_are_no_multiple_of_the_patch_are_padded() -> None:
     model, image = build(), pictures([(33, 21)])[0]
     whole = torch.nn.functional.pad(image, (0, 3, 0, 7))
-    found = model(padded([image]))
+    found = model.answer(model.backbone(padded([image])))
     assert found.memory.grid_hw == (5, 3)
     torch.testing.assert_close(found.logits, model(padded([whole])).logits)
 
@@ -124,13 +124,32 @@ def test_features_after_each_block() -> None:
     assert only[0].prefix.shape == (1, 3, 32)
 
 
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("attention", ["softmax", "sigmoid", "linear"])
+def test_what_the_head_does_not_read_is_not_computed_and_changes_nothing(attention: str, positions: str) -> None:
+    model, batch = build(attention=attention, positions=positions), padded(pictures())
+    short, whole = model(batch), model.answer(model.backbone(batch))
+    assert short.memory is None
+    torch.testing.assert_close(short.logits, whole.logits, rtol=0, atol=1e-5)
+    found = []
+    for answer in (short, whole):
+        model.zero_grad()
+        answer.logits.square().sum().backward()
+        found.append({name: each.grad.clone() for name, each in model.named_parameters()})
+    for name, expected in found[1].items():
+        torch.testing.assert_close(
+            found[0][name], expected, rtol=1e-3, atol=1e-4, msg=lambda text, at=name: f"{at} {text}"
+        )
+
+
 @torch.no_grad()
 def test_pools() -> None:
     batch = padded(pictures())
     for pool, norm_after_pool in (("class", False), ("mean", True), ("class+mean", False)):
         model = build(pool=pool, norm_after_pool=norm_after_pool)
-        found = model(batch)
+        found = model.answer(model.backbone(batch))
         assert found.logits.shape == (5, 5)
+        torch.testing.assert_close(model(batch).logits, found.logits, rtol=0, atol=1e-5)
         assert found.features.shape == (5, 64 if pool == "class+mean" else 32)
         row = found.memory.patches[1][found.memory.valid[1]]
         assert len(row) == 4
@@ -143,7 +162,8 @@ def test_pools() -> None:
 @torch.no_grad()
 def test_distillation_answers_by_both_heads() -> None:
     model = build(distillation="head")
-    found = model(padded(pictures()))
+    found = model.answer(model.backbone(padded(pictures())))
+    torch.testing.assert_close(model(padded(pictures())).logits, found.logits, rtol=0, atol=1e-5)
     assert len(found.by_head) == 2
     torch.testing.assert_close(found.logits, (found.by_head[0] + found.by_head[1]) / 2)
     torch.testing.assert_close(found.by_head[1], model.distill_head(found.memory.prefix[:, 1]))
