@@ -175,6 +175,15 @@ class LanguageDecoder(nn.Module):
             states = _step(layer, states, k, v, attend, memory_k, memory_v, attend_memory)
         return self.norm(states)
 
+    def step_linears(self) -> list[nn.Module]:
+        """The linear layers that `step` goes through, for those who prepare them."""
+        found: list[nn.Module] = []
+        for layer in self._decoder_layers():
+            own, cross = layer.self_attention, layer.cross_attention
+            found += [own.q_proj, own.k_proj, own.v_proj, own.out_proj, cross.q_proj, cross.out_proj]
+            found += [layer.feedforward.linear1, layer.feedforward.linear2]
+        return found
+
     def _decoder_layers(self) -> Iterable[DecoderLayer]:
         return cast(Iterable[DecoderLayer], self.layers)
 

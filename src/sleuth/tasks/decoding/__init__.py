@@ -4,7 +4,7 @@ from sleuth.tasks.decoding.alignment import Alignment, align_ids
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.scoring import score_ids
 from sleuth.tasks.decoding.stream import stream_ids
-from sleuth.tasks.decoding.translate import iterate_translations, translate_ids
+from sleuth.tasks.decoding.translate import iterate_translations, translate_ids, turn_weights
 
 __all__ = [
     "Alignment",
@@ -15,4 +15,5 @@ __all__ = [
     "score_ids",
     "stream_ids",
     "translate_ids",
+    "turn_weights",
 ]

@@ -19,7 +19,7 @@ from sleuth.nn.language import closing_ranks
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
 from sleuth.tasks.decoding.sources import Sources
-from sleuth.tasks.decoding.top import top_words
+from sleuth.tasks.decoding.top import normalise_, top_words
 
 _DEAD = float("-inf")
 
@@ -164,7 +164,7 @@ def search(model: Seq2Seq, sources: Sources, options: DecodingOptions) -> list[l
     active, new, added = list(ended), sources.prefixes, 0
     filler = 0 if eos else 1
     while active:
-        log_probs = model.step(new, cache).float().log_softmax(1)
+        log_probs = normalise_(model.step(new, cache).float())
         limits = [one.limit for one in active for _ in range(running.totals.shape[1])]
         rules(log_probs, running.history, added, limits)
         found = _continuations(log_probs, running, 2 * beams, filler)

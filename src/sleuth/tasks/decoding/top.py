@@ -1,4 +1,4 @@
-"""The best words of a large vocabulary, faster than by looking at every word with its number in hand.
+"""Log-probabilities and best words of a large vocabulary, faster than by looking at words with their numbers in hand.
 
 The maximum of numbers alone runs at the speed of memory, while `torch.argmax` and `torch.topk` carry indices along. So
 the vocabulary is cut into about sqrt(vocabulary) blocks: the k best words all lie in the k blocks with the greatest
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 _SMALL = 2048
+_CACHED = 2**19
 
 
 def top_words(
@@ -38,3 +39,11 @@ def top_words(
         candidates, numbers = torch.cat((candidates, rest), 1), torch.cat((numbers, beyond), 1)
     best = candidates.topk(k, dim=1)
     return best.values, numbers.gather(1, best.indices)
+
+
+def normalise_(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "rows vocabulary"]:
+    """Logits become log-probabilities in place, a few rows at a time, so that a processor's cache holds them."""
+    rows = max(1, _CACHED // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    for part in logits.split(rows):
+        part.copy_(part.log_softmax(1))
+    return logits

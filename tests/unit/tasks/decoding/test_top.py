@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sleuth.tasks.decoding.top import top_words
+from sleuth.tasks.decoding.top import normalise_, top_words
 
 
 @pytest.mark.parametrize("vocabulary", [7, 2047, 2048, 2116, 5000, 58_101])
@@ -19,3 +19,10 @@ def test_as_topk(vocabulary: int, k: int) -> None:
     assert torch.equal(scores.gather(1, words), expected.values)
     assert all(len(set(row)) == k for row in words.tolist())
     assert torch.equal(words[:2], expected.indices[:2])
+
+
+def test_log_probabilities_in_place() -> None:
+    logits = 5 * torch.randn(40, 58_101)
+    expected = logits.log_softmax(1)
+    assert normalise_(logits) is logits
+    assert torch.equal(logits, expected)

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from sleuth.errors import UserError
-from sleuth.tasks.decoding import DecodingOptions, Hypothesis, iterate_translations, stream_ids, translate_ids
+from sleuth.tasks.decoding import (
+    DecodingOptions,
+    Hypothesis,
+    iterate_translations,
+    stream_ids,
+    translate_ids,
+    turn_weights,
+)
 from sleuth.tasks.decoding.sources import batches
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -80,6 +87,15 @@ def test_what_the_model_cannot_read_is_refused(sentence: list[int], prefix: list
 def test_prefixes_are_as_many_as_sentences() -> None:
     with pytest.raises(ValueError, match="2 sentences, but 1 of forced prefix"):
         translate_ids(writer(), [[4], [5]], prefixes=[[]])
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_turned_weights_change_no_word(beams: int) -> None:
+    model, sentences, options = writer(), some_sentences(9), DecodingOptions(beams=beams, max_length=9)
+    turned = turn_weights(model)
+    found = translate_ids(model, sentences, options, turned=turned)
+    assert [best.ids for (best,) in found] == [best.ids for (best,) in translate_ids(model, sentences, options)]
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 # Streaming

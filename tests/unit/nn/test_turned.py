@@ -1,0 +1,38 @@
+"""Turned weights compute the same, for as long as the block runs."""
+
+import pytest
+import torch
+from torch import nn
+
+from sleuth.nn.turned import TurnedWeights
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(3, 5), (2, 1, 5), (2, 3, 5)])
+def test_the_same_product(bias: bool, shape: tuple[int, ...]) -> None:
+    layer, x = nn.Linear(5, 7, bias=bias), torch.randn(*shape)
+    expected = layer(x)
+    turned = TurnedWeights([layer])
+    with turned:
+        assert "forward" in vars(layer)
+        torch.testing.assert_close(layer(x), expected)
+    assert "forward" not in vars(layer)
+    with turned:
+        torch.testing.assert_close(layer(x), expected)
+
+
+def test_the_layers_come_back_whatever_happens() -> None:
+    layer = nn.Linear(5, 7)
+    with pytest.raises(RuntimeError, match="stop"), TurnedWeights([layer]), TurnedWeights([layer]):
+        raise RuntimeError("stop")
+    assert "forward" not in vars(layer)
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+def test_other_layers_are_left_alone() -> None:
+    class Adapted(nn.Linear):
+        pass
+
+    layers = [Adapted(5, 7), nn.Linear(5, 7, dtype=torch.float64), nn.LayerNorm(5), nn.Linear(5, 7, device="meta")]
+    with TurnedWeights(layers):
+        assert not any("forward" in vars(layer) for layer in layers)
