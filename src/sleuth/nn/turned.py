@@ -23,7 +23,7 @@ class TurnedWeights:
     """
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
-        self._forwards = [
+        self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
             (layer, _forward(layer.weight.detach().T.contiguous(), layer.bias)) for layer in layers if _is_plain(layer)
         ]
         self._entered: list[nn.Module] = []
