@@ -12,7 +12,7 @@ from sleuth.models.deformable_detr import DeformableDetr
 from sleuth.tasks.detection import RawDetections, decode_detections
 from sleuth.tasks.detection_loss import LossReport
 from sleuth.types import ImageBatch, SetPrediction, Target
-from sleuth.weights.keymap import QKV, KeyMap
+from sleuth.weights.keymap import STACKED, KeyMap
 
 PARTS = ("encoder.layers.0", "encoder.layers.0.self_attention", "decoder", "decoder.layers.0")
 PARTS += ("decoder.layers.0.cross_attention", "decoder.position", "queries.source")
@@ -52,7 +52,7 @@ class Run:
         ours: dict[str, list[str]] = {}
         for key in self.fixture.spec["values"][name]["grad_norm"]:
             rule, places = self.keys.rule_for(key)
-            parts = QKV if rule.op == "split_qkv" else ("",)
+            parts = STACKED["qkv"] if rule.op == "split_qkv" else ("",)
             ours[key] = [rule.target.format(qkv=part, **places) for part in parts]
         wanted = [name for names in ours.values() for name in names]
         found = dict(

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from sleuth.errors import UserError
 
-Op = Literal["identity", "split_qkv", "stack", "drop"]
+Op = Literal["identity", "split_qkv", "split_kv", "stack", "drop"]
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+STACKED: Mapping[str, tuple[str, ...]] = {"qkv": ("q_proj", "k_proj", "v_proj"), "kv": ("k_proj", "v_proj")}
+"""Projections that other layouts keep as one tensor, in their order there."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Rule:
     Args:
         source: pattern of the foreign key; ``{name}`` stands for a number.
         target: pattern of our key with the same placeholders; empty for a drop.
-        op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); stack (several tensors to
-            one, one below the other: the source holds ``{part}``); drop.
+        op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); split_kv (to two, of keys and
+            of values: the target holds ``{kv}``); stack (several tensors to one, one below the other: the source holds
+            ``{part}``); drop.
         reason: why a key is dropped, or what is worth knowing.
         also: other spellings of the source with the same placeholders, read but never written.
         aliases: further keys under which the source holds the same tensor. One of the keys is enough to read it; those
@@ -47,19 +50,22 @@ class Rule:
         if self.op == "drop" and not self.reason:
             raise ValueError(f"the drop of {self.source} states no reason")
         if self.op != "drop":
-            wanted = set(_PLACEHOLDER.findall(self.target)) - {"qkv"}
+            wanted = set(_PLACEHOLDER.findall(self.target)) - STACKED.keys()
             for source in (self.source, *self.also, *self.aliases):
                 if set(_PLACEHOLDER.findall(source)) - {"part"} != wanted:
                     raise ValueError(f"{source} and {self.target} have different placeholders")
         if self.aliases and self.op != "identity":
             raise ValueError(f"{self.source} has aliases, which only a rule of identity can have")
-        if (self.op == "split_qkv") != ("{qkv}" in self.target):
-            raise ValueError(f"{self.target}: a target holds {{qkv}} exactly where the op is split_qkv")
+        for name in STACKED:
+            if (self.op == f"split_{name}") != (f"{{{name}}}" in self.target):
+                raise ValueError(f"{self.target}: a target holds {{{name}}} exactly where the op is split_{name}")
         if not (self.op == "stack") == ("{part}" in self.source) == (len(self.parts) > 1) or (self.parts and self.also):
             raise ValueError(f"{self.source}: a source holds {{part}} exactly where the op is stack, with parts alone")
 
-
-QKV = ("q_proj", "k_proj", "v_proj")
+    @property
+    def split(self) -> str | None:
+        """Which stack the source is, as its placeholder is called, or None where it is none."""
+        return self.op.removeprefix("split_") if self.op.startswith("split_") else None
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -85,10 +91,10 @@ class KeyMap:
             for part in rule.parts or ("",)
         ]
         self._backward = [
-            (_pattern(rule.target.replace("{qkv}", part)), rule, part)
+            (_pattern(rule.target.replace(f"{{{rule.split}}}", part)), rule, part)
             for rule in self.rules
             if rule.op != "drop"
-            for part in (QKV if rule.op == "split_qkv" else ("",))
+            for part in (("",) if rule.split is None else STACKED[rule.split])
         ]
 
     def rule_for(self, key: str) -> tuple[Rule, dict[str, str]]:
@@ -162,27 +168,27 @@ class KeyMap:
             UserError: a key of ours that no rule leads to.
         """
         exported: dict[str, Tensor] = {}
-        stacked: dict[str, dict[str, Tensor]] = {}
+        stacked: dict[tuple[str, str], dict[str, Tensor]] = {}
         for key, tensor in ours.items():
-            rule, places = self._rule_to(key)
+            rule, places, projection = self._rule_to(key)
             source = rule.source.format(**places | {"part": "{part}"})
             if rule.op == "stack":
                 exported |= {
                     rule.source.format(**places | {"part": part}): rows.contiguous()
                     for part, rows in zip(rule.parts, tensor.chunk(len(rule.parts)), strict=True)
                 }
-            elif rule.op == "split_qkv":
-                stacked.setdefault(source, {})[places["qkv"]] = tensor
+            elif rule.split is not None:
+                stacked.setdefault((source, rule.split), {})[projection] = tensor
             else:
                 exported[source] = tensor
                 exported |= {alias.format(**places): tensor for alias in rule.aliases}
-        for source, parts in stacked.items():
-            exported[source] = torch.cat([parts[name] for name in QKV])
+        for (source, split), parts in stacked.items():
+            exported[source] = torch.cat([parts[name] for name in STACKED[split]])
         return exported
 
-    def _rule_to(self, key: str) -> tuple[Rule, dict[str, str]]:
+    def _rule_to(self, key: str) -> tuple[Rule, dict[str, str], str]:
         found = [
-            (rule, {**match.groupdict(), "qkv": part})
+            (rule, match.groupdict(), part)
             for pattern, rule, part in self._backward
             if (match := pattern.match(key))
         ]
@@ -194,12 +200,14 @@ class KeyMap:
 def _apply(rule: Rule, places: dict[str, str], tensor: Tensor) -> list[tuple[str, Tensor]]:
     if rule.op == "drop":
         return []
-    if rule.op == "split_qkv":
-        if tensor.dim() == 0 or len(tensor) % 3:
-            what = f"{rule.source.format(**places)!r} has shape {list(tensor.shape)}, which is no stack of q, k and v"
+    if rule.split is not None:
+        names = STACKED[rule.split]
+        if tensor.dim() == 0 or not len(tensor) or len(tensor) % len(names):
+            letters = " and ".join(", ".join(rule.split).rsplit(", ", 1))
+            what = f"{rule.source.format(**places)!r} has shape {list(tensor.shape)}, which is no stack of {letters}"
             raise UserError(what, mend="check the architecture")
-        parts = tensor.chunk(3, dim=0)
-        return [(rule.target.format(qkv=name, **places), part) for name, part in zip(QKV, parts, strict=True)]
+        parts = zip(names, tensor.chunk(len(names), dim=0), strict=True)
+        return [(rule.target.format(**{rule.split: name}, **places), part) for name, part in parts]
     return [(rule.target.format(**places), tensor)]
 
 

@@ -211,3 +211,17 @@ def test_parts_of_different_shapes_are_named() -> None:
 def test_a_rule_of_a_stack_names_its_parts(options: dict) -> None:
     with pytest.raises(ValueError, match="part"):
         Rule(**options)
+
+
+def test_a_stack_of_keys_and_values_alone() -> None:
+    table = KeyMap([Rule("cross/kv.weight", "cross.{kv}.weight", op="split_kv")], origin="nowhere")
+    stacked = torch.randn(6, 2)
+    shapes = {f"cross.{part}.weight": torch.Size([3, 2]) for part in ("k_proj", "v_proj")}
+    loaded = table.load({"cross/kv.weight": stacked}, shapes)
+    assert torch.equal(loaded["cross.k_proj.weight"], stacked[:3])
+    assert torch.equal(loaded["cross.v_proj.weight"], stacked[3:])
+    assert torch.equal(table.export(loaded)["cross/kv.weight"], stacked)
+    with pytest.raises(UserError, match="no stack of k and v"):
+        table.load({"cross/kv.weight": torch.randn(5, 2)}, shapes)
+    with pytest.raises(ValueError, match=r"holds {kv} exactly where the op is split_kv"):
+        Rule("cross/kv.weight", "cross.{kv}.weight")
