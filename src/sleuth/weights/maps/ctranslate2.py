@@ -49,6 +49,8 @@ def ctranslate2() -> KeyMap:
     rules = [
         Rule("encoder/embeddings_0/weight", "source_embedding.table.weight", also=("encoder/embeddings/weight",)),
         Rule("decoder/embeddings/weight", "target_embedding.table.weight"),
+        *_norm("encoder/layernorm_embedding", "source_embedding.norm"),
+        *_norm("decoder/layernorm_embedding", "target_embedding.norm"),
         *_stack("encoder", last_norm="norm2"),
         *_stack("decoder", last_norm="norm3"),
         *_cross_attention(),
