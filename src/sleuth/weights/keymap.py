@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sleuth.errors import UserError
 
-Op = Literal["identity", "split_qkv", "split_kv", "stack", "drop"]
+Op = Literal["identity", "split_qkv", "split_kv", "stack", "row", "drop"]
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 STACKED: Mapping[str, tuple[str, ...]] = {"qkv": ("q_proj", "k_proj", "v_proj"), "kv": ("k_proj", "v_proj")}
 """Projections that other layouts keep as one tensor, in their order there."""
@@ -30,7 +30,7 @@ class Rule:
         target: pattern of our key with the same placeholders; empty for a drop.
         op: identity; split_qkv (one stacked tensor to three: the target holds ``{qkv}``); split_kv (to two, of keys and
             of values: the target holds ``{kv}``); stack (several tensors to one, one below the other: the source holds
-            ``{part}``); drop.
+            ``{part}``); row (a matrix of one row to a vector); drop.
         reason: why a key is dropped, or what is worth knowing.
         also: other spellings of the source with the same placeholders, read but never written.
         aliases: further keys under which the source holds the same tensor. One of the keys is enough to read it; those
@@ -179,6 +179,8 @@ class KeyMap:
                 }
             elif rule.split is not None:
                 stacked.setdefault((source, rule.split), {})[projection] = tensor
+            elif rule.op == "row":
+                exported[source] = tensor[None]
             else:
                 exported[source] = tensor
                 exported |= {alias.format(**places): tensor for alias in rule.aliases}
@@ -208,6 +210,11 @@ def _apply(rule: Rule, places: dict[str, str], tensor: Tensor) -> list[tuple[str
             raise UserError(what, mend="check the architecture")
         parts = zip(names, tensor.chunk(len(names), dim=0), strict=True)
         return [(rule.target.format(**{rule.split: name}, **places), part) for name, part in parts]
+    if rule.op == "row":
+        if tensor.dim() != 2 or len(tensor) != 1:
+            what = f"{rule.source.format(**places)!r} has shape {list(tensor.shape)}, which is not one row"
+            raise UserError(what, mend="check the architecture")
+        tensor = tensor[0]
     return [(rule.target.format(**places), tensor)]
 
 

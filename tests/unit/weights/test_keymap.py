@@ -225,3 +225,12 @@ def test_a_stack_of_keys_and_values_alone() -> None:
         table.load({"cross/kv.weight": torch.randn(5, 2)}, shapes)
     with pytest.raises(ValueError, match=r"holds {kv} exactly where the op is split_kv"):
         Rule("cross/kv.weight", "cross.{kv}.weight")
+
+
+def test_a_matrix_of_one_row() -> None:
+    table = KeyMap([Rule("logits_bias", "head.bias", op="row")], origin="nowhere")
+    loaded = table.load({"logits_bias": torch.arange(3.0)[None]}, {"head.bias": torch.Size([3])})
+    assert torch.equal(loaded["head.bias"], torch.arange(3.0))
+    assert table.export(loaded)["logits_bias"].shape == (1, 3)
+    with pytest.raises(UserError, match=r"has shape \[2, 3\], which is not one row"):
+        table.load({"logits_bias": torch.zeros(2, 3)}, {"head.bias": torch.Size([3])})

@@ -275,9 +275,7 @@ def _weight(weights: Mapping[str, Tensor], names: tuple[str, ...], where: Path) 
     return found
 
 
-def _completed(
-    vocabularies: Vocabularies, weights: Mapping[str, Tensor], fields: Fields, where: Path
-) -> Vocabularies:
+def _completed(vocabularies: Vocabularies, weights: Mapping[str, Tensor], fields: Fields, where: Path) -> Vocabularies:
     """With the unknown token at the end, where the files leave it out, and of the sizes of the tables.
 
     Raises:

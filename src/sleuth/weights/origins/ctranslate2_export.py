@@ -1,7 +1,7 @@
 """Our translators written as CTranslate2 loads them: model.bin, vocabularies, config.json, and the tokenizers."""
 
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from sleuth.weights.origins.ctranslate2 import ACTIVATIONS, CONFIG, MODEL, NORM_
 from sleuth.weights.origins.ctranslate2_file import write_model_bin
 from sleuth.weights.origins.ctranslate2_vocabulary import Vocabularies, write_vocabularies
 
-TOKENIZERS = "sleuth_tokenizers.json"
+BESIDE = "sleuth.json"
+"""Keeps what the engine has no use for: how text is cut into tokens, and how long a sentence may be."""
 _NEVER = -1e4  # as a bias, leaves a word no probability, also in half precision
 _POSITIONS = ("source_positions.", "target_positions.")
 
@@ -25,8 +26,8 @@ _POSITIONS = ("source_positions.", "target_positions.")
 def export_ctranslate2(model: Seq2Seq, tokenizers: tuple[Tokenizer, Tokenizer], folder: Path) -> None:
     """Write a translator as CTranslate2 loads it.
 
-    It is given pieces, the end of the sentence among them, and answers with pieces; ``sleuth_tokenizers.json`` keeps
-    how text is cut into them. Words that are never emitted get a bias that leaves them no probability.
+    It is given pieces, the end of the sentence among them, and answers with pieces; ``sleuth.json`` keeps how
+    text is cut into them. Words that are never emitted get a bias that leaves them no probability.
 
     Args:
         model: the translator.
@@ -41,29 +42,64 @@ def export_ctranslate2(model: Seq2Seq, tokenizers: tuple[Tokenizer, Tokenizer], 
     source.check_size(config.source_vocab)
     target.check_size(config.target_vocab)
     vocabularies = Vocabularies(_tokens(source, config.source_vocab), _tokens(target, config.target_vocab))
-    write_vocabularies(folder, vocabularies)
-    write_model_bin(folder / MODEL, _variables(model))
-    _write_json(folder / TOKENIZERS, {"source": source.to_card(), "target": target.to_card()})
-    _write_json(folder / CONFIG, _config_json(config, vocabularies, target))
+    unknown = None if target.unk_id is None else vocabularies.target[target.unk_id]
+    write_translator(folder, model, vocabularies, unknown=unknown)
+    cards = {"source": source.to_card(), "target": target.to_card()}
+    _write_json(folder / BESIDE, {"max_positions": config.max_positions} | cards)
 
 
-def read_tokenizers(folder: Path) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizers of the source and the target side that `export_ctranslate2` wrote.
+def write_translator(folder: Path, model: Seq2Seq, vocabularies: Vocabularies, *, unknown: str | None = None) -> None:
+    """Write model.bin, vocabularies and config.json; nothing tells how text is cut into tokens.
+
+    Args:
+        folder: where the files go.
+        model: the translator.
+        vocabularies: a token for each of its ids.
+        unknown: the token that stands for unknown ones, where there is one.
 
     Raises:
-        UserError: there are none, or they are damaged.
+        UserError: a token is there twice, or the folder cannot be written to.
     """
-    path = Path(folder) / TOKENIZERS
+    folder = Path(folder)
+    write_vocabularies(folder, vocabularies)
+    write_model_bin(folder / MODEL, _variables(model))
+    _write_json(folder / CONFIG, _config_json(model.config, vocabularies, unknown))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What `export_ctranslate2` keeps beside the engine's own files.
+
+    Args:
+        source: tokenizer of the sentences that are read.
+        target: tokenizer of those that are written.
+        max_positions: the most tokens of a sentence, on either side.
+    """
+
+    source: Tokenizer
+    target: Tokenizer
+    max_positions: int
+
+
+def read_beside(folder: Path) -> Beside:
+    """What `export_ctranslate2` kept beside the engine's own files.
+
+    Raises:
+        UserError: there is nothing, or it is damaged.
+    """
+    path = Path(folder) / BESIDE
     if not path.is_file():
         mend = "convert a model of Sleuth's with `sleuth convert --to ctranslate2`"
-        raise UserError(f"this folder holds no {TOKENIZERS}, so nothing says how to cut text", where=folder, mend=mend)
+        raise UserError(f"this folder holds no {BESIDE}, so nothing says how to cut text", where=folder, mend=mend)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        cards = values["source"], values["target"]
-        source, target = (Tokenizer.from_card({str(key): str(value) for key, value in card.items()}) for card in cards)
+        cards = ({str(key): str(value) for key, value in values[side].items()} for side in ("source", "target"))
+        source, target = (Tokenizer.from_card(card) for card in cards)
+        return Beside(source, target, int(values["max_positions"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"not readable ({error})", where=path, mend="copy it again, or convert the model again") from error
-    return source, target
+        raise UserError(
+            f"not readable ({error})", where=path, mend="copy it again, or convert the model again"
+        ) from error
 
 
 def _variables(model: Seq2Seq) -> dict[str, Tensor]:
@@ -105,7 +141,10 @@ def _tokens(tokenizer: Tokenizer, size: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _config_json(config: Seq2SeqConfig, vocabularies: Vocabularies, target: Tokenizer) -> dict[str, Any]:
+def _config_json(config: Seq2SeqConfig, vocabularies: Vocabularies, unknown: str | None) -> dict[str, Any]:
+    usual = [vocabularies.target[number] for number in (config.pad_id, config.eos_id)]
+    # An unknown token that a vocabulary lacks would be added to it, so that it were larger than its table.
+    names = [*([] if unknown is None else [unknown]), *usual]
     return {
         "add_source_bos": False,
         "add_source_eos": False,
@@ -114,15 +153,8 @@ def _config_json(config: Seq2SeqConfig, vocabularies: Vocabularies, target: Toke
         "eos_token": vocabularies.target[config.eos_id],
         "layer_norm_epsilon": NORM_EPSILON,
         "multi_query_attention": False,
-        "unk_token": _unknown(config, vocabularies, target),
+        "unk_token": next((name for name in names if name in vocabularies.source), names[0]),
     }
-
-
-def _unknown(config: Seq2SeqConfig, vocabularies: Vocabularies, target: Tokenizer) -> str:
-    """What stands for unknown tokens, of which there will be none. One that is missing would be added to the sides."""
-    ids: Sequence[int | None] = (target.unk_id, config.pad_id, config.eos_id)
-    names = [vocabularies.target[number] for number in ids if number is not None]
-    return next((name for name in names if name in vocabularies.source), names[0])
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
