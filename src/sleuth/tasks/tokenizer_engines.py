@@ -134,10 +134,16 @@ class SentencepieceEngine:
         return [self.vocabulary.get(piece, unknown) for piece in self._processor.encode(text, out_type=str)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text that pieces make together."""
+        """The text that pieces make together.
+
+        With a vocabulary beside the model, as Hugging Face does it for Marian: what stands for unknown pieces is left
+        out, pieces that the model lacks stand as they are spelled, and no space is left at either end.
+        """
         if self.vocabulary is None:
             return self._processor.decode(list(ids))
-        return self._processor.decode_pieces([self.piece(id) for id in ids])
+        unknown = self.vocabulary[self.unk]
+        text = self._processor.decode_pieces([self.piece(id) for id in ids if id != unknown])
+        return text.replace("▁", " ").strip()
 
     def piece(self, id: int) -> str:
         """The piece of an id; empty where the vocabulary has a gap."""

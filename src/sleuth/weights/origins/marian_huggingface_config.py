@@ -19,13 +19,19 @@ _ACTIVATIONS: Mapping[str, Literal["relu", "gelu", "gelu_tanh", "silu"]] = {
 }
 
 # Left over from the configuration of another model; Marian reads none of them.
-_IDLE = frozenset({"classif_dropout", "extra_pos_embeddings", "force_bos_token_to_be_generated", "num_hidden_layers"})
+_IDLE = frozenset(
+    {
+        *("classif_dropout", "extra_pos_embeddings", "force_bos_token_to_be_generated", "num_hidden_layers"),
+        *("id2label", "num_labels", "renormalize_logits"),
+    }
+)
 # What the first converted models say of themselves; other values were another model.
 _FIXED: Mapping[str, bool] = {
     "normalize_before": False,
     "normalize_embedding": False,
     "add_final_layer_norm": False,
     "add_bias_logits": False,
+    "do_blenderbot_90_layernorm": False,
     "static_position_embeddings": True,
     "is_encoder_decoder": True,
     "is_decoder": False,

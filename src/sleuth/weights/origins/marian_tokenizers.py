@@ -100,7 +100,11 @@ def write_marian_tokenizers(
     if shared and source != target:
         what = "the model has one table of embeddings, but two tokenizers"
         raise UserError(what, mend="use the tokenizers that the model was trained with")
-    limits = {"model_max_length": max_length, "clean_up_tokenization_spaces": False}
+    common = {
+        "model_max_length": max_length,
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
     if isinstance(source.engine, SentencepieceEngine) and isinstance(target.engine, SentencepieceEngine):
         names = {f"{role}_token": usual for role, usual in ROLES.items()}
         _write(folder / SOURCE, source.engine.model)
@@ -108,14 +112,13 @@ def write_marian_tokenizers(
         _write_object(folder / VOCABULARY, _ids(source))
         if not shared:
             _write_object(folder / TARGET_VOCABULARY, _ids(target))
-            limits["target_vocab_file"] = TARGET_VOCABULARY
         kind = {"tokenizer_class": "MarianTokenizer", "separate_vocabs": not shared}
-        _write_object(folder / CONFIG, kind | names | limits)
+        _write_object(folder / CONFIG, kind | names | common)
         return
     for name, tokenizer in zip(("",) if shared else FOLDERS, (source, target), strict=False):
         names = {f"{role}_token": name for role, name in _names(tokenizer).items()}
         _write_object(folder / name / JSON, _json_of(tokenizer))
-        _write_object(folder / name / CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"} | names | limits)
+        _write_object(folder / name / CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"} | names | common)
 
 
 def _names(tokenizer: Tokenizer) -> dict[str, str]:

@@ -1,0 +1,135 @@
+"""Translating through CTranslate2: the same words as in PyTorch, and what cannot be had is told."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from sleuth.tasks.decoding.options import DecodingOptions
+from sleuth.tasks.decoding.translate import translate_ids
+
+from sleuth.errors import UserError
+from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig, build_seq2seq
+from sleuth.runtime.ctranslate2 import CTranslate2Translator, in_ctranslate2
+from sleuth.tasks.tokenizer import Tokenizer
+from sleuth.tasks.tokenizer_training import train_tokenizer
+from sleuth.weights.origins.ctranslate2_export import export_ctranslate2
+
+LINES = ("the cat sat on the mat", "a dog ran to the red house", "one bird and two fish", "", "the end")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(LINES, "bpe", 60)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Tokenizer) -> Seq2Seq:
+    torch.manual_seed(3)
+    size = len(tokenizer)
+    model = build_seq2seq(
+        Seq2SeqConfig(
+            source_vocab=size,
+            target_vocab=size,
+            dim=16,
+            num_heads=2,
+            encoder_layers=1,
+            decoder_layers=1,
+            feedforward_dim=32,
+            max_positions=24,
+            output_bias=True,
+        )
+    ).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") or "norm" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+        model.head.bias[model.config.eos_id] += 2.0
+    return model
+
+
+@pytest.fixture(scope="module")
+def engine(model: Seq2Seq, tokenizer: Tokenizer) -> CTranslate2Translator:
+    pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
+    return in_ctranslate2(model, (tokenizer, tokenizer))
+
+
+def sentences(tokenizer: Tokenizer) -> list[list[int]]:
+    return [tokenizer.encode(line) if line else [] for line in LINES]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DecodingOptions(max_length=12),
+        DecodingOptions(max_length=9, min_length=5),
+        DecodingOptions(max_length=200, max_length_factor=1.0),
+        DecodingOptions(max_length=12, no_repeat_ngram=2),
+    ],
+    ids=str,
+)
+def test_greedy_search_is_that_of_the_model(
+    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer, options: DecodingOptions
+) -> None:
+    ours = translate_ids(model, sentences(tokenizer), replace(options, word_scores=True))
+    found = engine.translate_ids(sentences(tokenizer), options)
+    assert len({len(each[0].ids) for each in found}) > 1
+    for one, other in zip(found, ours, strict=True):
+        assert (one[0].ids, one[0].finished) == (other[0].ids, other[0].finished)
+
+
+def test_scores_of_greedy_search_are_log_probabilities(
+    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer
+) -> None:
+    """Of the words that may be written: banned ones have no probability in the engine."""
+    for sentence, found in zip(sentences(tokenizer), engine.translate_ids(sentences(tokenizer)), strict=True):
+        if not sentence:
+            continue
+        words = [*found[0].ids, *([model.config.eos_id] if found[0].finished else [])]
+        with torch.no_grad():
+            logits = model(torch.tensor([sentence]), torch.tensor([[model.config.bos_id, *words[:-1]]])).logits[0]
+        logits[:, list(model.config.banned_ids)] = float("-inf")
+        total = logits.log_softmax(-1)[range(len(words)), words].sum()
+        assert found[0].score == pytest.approx(float(total), abs=1e-3)
+
+
+@pytest.mark.parametrize("penalty", ["gnmt", "power"])
+def test_hypotheses_of_beam_search_are_ranked_as_asked(
+    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer, penalty: str
+) -> None:
+    options = DecodingOptions(beams=4, n_best=3, max_length=12, penalty=penalty, length_penalty=0.6)
+    for sentence, found in zip(sentences(tokenizer), engine.translate_ids(sentences(tokenizer), options), strict=True):
+        if not sentence:
+            continue
+        assert len(found) == 3
+        scores = [hypothesis.score for hypothesis in found]
+        assert scores == sorted(scores, reverse=True)
+        for hypothesis in found:
+            words = [*hypothesis.ids, *([model.config.eos_id] if hypothesis.finished else [])]
+            with torch.no_grad():
+                logits = model(torch.tensor([sentence]), torch.tensor([[model.config.bos_id, *words[:-1]]])).logits[0]
+            logits[:, list(model.config.banned_ids)] = float("-inf")
+            total = float(logits.log_softmax(-1)[range(len(words)), words].sum())
+            assert hypothesis.score == pytest.approx(options.normalised(total, len(words)), abs=1e-3)
+
+
+def test_what_the_engine_cannot_do_is_told(
+    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="has no word_scores"):
+        engine.translate_ids([[5]], DecodingOptions(word_scores=True))
+    with pytest.raises(UserError, match="sentence 2: it has 25 tokens, but the model has 24 positions"):
+        engine.translate_ids([[5], [5] * 25])
+    with pytest.raises(UserError, match=r"holds no sleuth\.json"):
+        CTranslate2Translator(tmp_path)
+    export_ctranslate2(model, (tokenizer, tokenizer), tmp_path)
+    (tmp_path / "model.bin").write_bytes(b"broken")
+    with pytest.raises(UserError, match="CTranslate2 cannot load it"):
+        CTranslate2Translator(tmp_path)
+
+
+def test_without_the_package(monkeypatch, model: Seq2Seq, tokenizer: Tokenizer) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    with pytest.raises(UserError, match=r"which is not installed\. pip install 'sleuth-vision\[ctranslate2\]'"):
+        in_ctranslate2(model, (tokenizer, tokenizer))
