@@ -1,6 +1,7 @@
 """Translating through CTranslate2, the field's fastest engine, from a folder that Sleuth wrote for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +17,8 @@ from sleuth.weights.origins.ctranslate2_vocabulary import read_vocabularies
 Ids = Sequence[int]
 
 
-class CTranslate2Translator:
-    """A translator that runs in CTranslate2.
+class CTranslate2Engine:
+    """A translator of token ids that runs in CTranslate2.
 
     Greedy search gives what the model gives in PyTorch. Beam search is the engine's own: it ends once ``beams``
     hypotheses have finished, which are then ranked by the length penalty that was asked for.
@@ -36,8 +37,8 @@ class CTranslate2Translator:
         self._engine = _engine()
         beside, vocabularies = read_beside(folder), read_vocabularies(folder)
         self.source, self.target, self.max_positions = beside.source, beside.target, beside.max_positions
-        self._pieces = vocabularies
-        self._ids = {piece: number for number, piece in enumerate(vocabularies.target)}
+        self._source, self._target = vocabularies.source, vocabularies.target
+        self._ids = {piece: number for number, piece in enumerate(self._target)}
         kind, _, number = device.partition(":")
         try:
             self._translator = self._engine.Translator(
@@ -57,6 +58,7 @@ class CTranslate2Translator:
         sentences: Sequence[Ids],
         options: DecodingOptions | None = None,
         *,
+        prefixes: Sequence[Ids] | None = None,
         max_sentences: int = 64,
         max_tokens: int = 4096,
     ) -> list[list[Hypothesis]]:
@@ -66,6 +68,7 @@ class CTranslate2Translator:
             sentences: source words, with whatever the model was trained to see at their end (EOS). An empty sentence
                 has an empty translation.
             options: how to decode; greedy search if None.
+            prefixes: the words that each translation must begin with.
             max_sentences: the most sentences of a batch.
             max_tokens: the most source tokens of a batch, padding included.
 
@@ -73,8 +76,11 @@ class CTranslate2Translator:
             UserError: a sentence is longer than the model's positions, or the engine cannot do what was asked for.
         """
         options = DecodingOptions() if options is None else options
-        _check(options)
-        found = [[Hypothesis(ids=(), score=0.0, finished=True)] for _ in sentences]
+        if options.force_eos:
+            raise UserError("the runtime ctranslate2 cannot force the end of a sentence", mend="use the runtime torch")
+        prefixes = [()] * len(sentences) if prefixes is None else prefixes
+        nothing = Hypothesis(ids=(), score=0.0, finished=True, word_scores=() if options.word_scores else None)
+        found = [[nothing] for _ in sentences]
         by_limit: dict[int, list[int]] = {}
         for number, sentence in enumerate(sentences):
             if len(sentence) > self.max_positions:
@@ -82,50 +88,78 @@ class CTranslate2Translator:
                 mend = "split it, or use a model with more positions"
                 raise UserError(what, where=f"sentence {number + 1}", mend=mend)
             if sentence:
-                by_limit.setdefault(options.limit(len(sentence), self.max_positions), []).append(number)
+                room = self.max_positions - len(prefixes[number])
+                by_limit.setdefault(options.limit(len(sentence), room), []).append(number)
         if options.sample:
             self._engine.set_random_seed(options.seed)
         for limit, numbers in by_limit.items():
             # The engine makes a batch of sentences or of tokens; the longest sentence says which is less.
             longest = max(len(sentences[number]) for number in numbers)
-            results = self._translator.translate_batch(
-                [[self._pieces.source[word] for word in sentences[number]] for number in numbers],
-                max_batch_size=max(1, min(max_sentences, max_tokens // longest)),
-                max_input_length=0,
-                max_decoding_length=limit,
-                min_decoding_length=options.min_length,
-                beam_size=options.beams,
-                num_hypotheses=options.n_best if options.sample else options.beams,
-                length_penalty=0.0 if options.beams == 1 else options.length_penalty,
-                repetition_penalty=options.repetition_penalty,
-                no_repeat_ngram_size=options.no_repeat_ngram,
-                sampling_topk=(options.top_k or 0) if options.sample else 1,
-                sampling_topp=options.top_p,
-                sampling_temperature=options.temperature,
-                return_scores=True,
-                return_end_token=True,
-            )
-            for number, result in zip(numbers, results, strict=True):
-                found[number] = self._hypotheses(result, options)
+            size = max(1, min(max_sentences, max_tokens // longest))
+            batch = [sentences[number] for number in numbers]
+            forced = [prefixes[number] for number in numbers]
+            for number, hypotheses in zip(numbers, self._search(batch, forced, limit, size, options), strict=True):
+                found[number] = hypotheses
         return found
 
-    def _hypotheses(self, result: Any, options: DecodingOptions) -> list[Hypothesis]:
+    def _search(
+        self, sentences: Sequence[Ids], prefixes: Sequence[Ids], limit: int, size: int, options: DecodingOptions
+    ) -> list[list[Hypothesis]]:
+        """Translate sentences that have one greatest length of their translations."""
+        pieces = [[self._source[word] for word in sentence] for sentence in sentences]
+        forced = [[self._target[word] for word in prefix] for prefix in prefixes]
+        results = self._translator.translate_batch(
+            pieces,
+            target_prefix=forced if any(forced) else None,
+            max_batch_size=size,
+            max_input_length=0,
+            max_decoding_length=limit,
+            min_decoding_length=options.min_length,
+            beam_size=options.beams,
+            num_hypotheses=options.n_best if options.sample else options.beams,
+            length_penalty=0.0 if options.beams == 1 else options.length_penalty,
+            repetition_penalty=options.repetition_penalty,
+            no_repeat_ngram_size=options.no_repeat_ngram,
+            sampling_topk=(options.top_k or 0) if options.sample else 1,
+            sampling_topp=options.top_p if options.sample else 1.0,
+            sampling_temperature=options.temperature if options.sample else 1.0,
+            return_scores=True,
+            return_end_token=True,
+        )
+        made = [self._ranked(result, len(prefix), options) for result, prefix in zip(results, forced, strict=True)]
+        return self._with_word_scores(pieces, prefixes, made) if options.word_scores else made
+
+    def _ranked(self, result: Any, forced: int, options: DecodingOptions) -> list[Hypothesis]:
         """The engine's answers, ranked by the length penalty that was asked for."""
         made = []
         for pieces, score in zip(result.hypotheses, result.scores, strict=True):
             ids = [self._ids[piece] for piece in pieces]
             finished = bool(ids) and ids[-1] == self.target.eos_id
-            length = max(len(ids), 1)
-            total = score if options.beams == 1 else score * length**options.length_penalty
-            ranked = total if options.beams == 1 else options.normalised(total, length)
-            made.append(Hypothesis(tuple(ids[:-1] if finished else ids), ranked, finished))
+            length = max(len(ids) - forced, 1)
+            if options.beams > 1:
+                score = options.normalised(score * length**options.length_penalty, length)
+            made.append(Hypothesis(tuple(ids[:-1] if finished else ids), score, finished))
         made.sort(key=lambda hypothesis: -(hypothesis.score or 0.0))
         return made[: options.n_best]
+
+    def _with_word_scores(
+        self, pieces: Sequence[list[str]], prefixes: Sequence[Ids], made: list[list[Hypothesis]]
+    ) -> list[list[Hypothesis]]:
+        """With the log-probability of each word, for which the engine reads its answers once more."""
+        owners = [number for number, hypotheses in enumerate(made) for _ in hypotheses]
+        every = [hypothesis for hypotheses in made for hypothesis in hypotheses]
+        targets = [[self._target[word] for word in hypothesis.ids] for hypothesis in every]
+        scored = self._translator.score_batch([pieces[owner] for owner in owners], targets, max_input_length=0)
+        found: list[list[Hypothesis]] = [[] for _ in made]
+        for owner, hypothesis, score in zip(owners, every, scored, strict=True):
+            added = score.log_probs[len(prefixes[owner]) : None if hypothesis.finished else -1]
+            found[owner].append(replace(hypothesis, word_scores=tuple(added)))
+        return found
 
 
 def in_ctranslate2(
     model: Seq2Seq, tokenizers: tuple[Tokenizer, Tokenizer], *, device: str = "cpu", compute: str = "default"
-) -> CTranslate2Translator:
+) -> CTranslate2Engine:
     """A model of ours in CTranslate2, by way of a folder that is gone afterwards.
 
     Raises:
@@ -134,7 +168,7 @@ def in_ctranslate2(
     _engine()
     with TemporaryDirectory() as folder:
         export_ctranslate2(model, tokenizers, Path(folder))
-        return CTranslate2Translator(Path(folder), device=device, compute=compute)
+        return CTranslate2Engine(Path(folder), device=device, compute=compute)
 
 
 def _engine() -> Any:
@@ -143,10 +177,3 @@ def _engine() -> Any:
     except ImportError as error:
         what = "the runtime ctranslate2 needs the package ctranslate2, which is not installed"
         raise UserError(what, mend="pip install 'sleuth-vision[ctranslate2]'") from error
-
-
-def _check(options: DecodingOptions) -> None:
-    """Refuse what the engine cannot do, rather than leave it out."""
-    for name, asked in (("word_scores", options.word_scores), ("force_eos", options.force_eos)):
-        if asked:
-            raise UserError(f"the runtime ctranslate2 has no {name}", mend="leave it out, or use the runtime torch")

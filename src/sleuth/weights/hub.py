@@ -61,6 +61,7 @@ def snapshot(
     endpoint: str | None = None,
     cache: Path | None = None,
     check_config: Callable[[Path], object] | None = None,
+    beside: tuple[str, ...] = (PROCESSOR,),
 ) -> Path:
     """The folder on this machine with a hub model's configuration and weights; downloads what is missing.
 
@@ -71,15 +72,16 @@ def snapshot(
         endpoint: address of the hub, where it is not huggingface_hub's own.
         cache: folder of the cache, where it is not huggingface_hub's own.
         check_config: called with the folder before the weights are downloaded; it raises what speaks against them.
+        beside: further files that are wanted where the model has them.
 
     Raises:
         UserError: no such model, no access to it, no network and not in the cache, or the download failed.
     """
     shelf = shelf_of(name, endpoint=endpoint, cache=cache)
     try:
-        return _present_snapshot(shelf, check_config)
+        return _present_snapshot(shelf, check_config, beside)
     except UnreachableError as error:
-        kept = _cached_files(shelf)
+        kept = _cached_files(shelf, beside)
         if not kept:
             raise UserError(
                 f"the model {shelf.name!r} is not on this machine, and the hub cannot be reached ({error})",
@@ -95,7 +97,7 @@ def is_on_this_machine(name: str) -> bool:
     return bool(_cached_files(shelf_of(name)))
 
 
-def _present_snapshot(shelf: Shelf, check_config: Callable[[Path], object] | None) -> Path:
+def _present_snapshot(shelf: Shelf, check_config: Callable[[Path], object] | None, beside: tuple[str, ...]) -> Path:
     """The folder of what the hub has now; only when it is whole is it noted as what the revision is."""
     try:
         commit = commit_of(shelf, CONFIG)
@@ -104,7 +106,8 @@ def _present_snapshot(shelf: Shelf, check_config: Callable[[Path], object] | Non
     except AbsentError as error:
         what = f"the model {shelf.name!r} holds no {CONFIG}, so nothing says what it is"
         raise UserError(what, mend="name a model that `transformers` can load") from error
-    _fetch_if_any(pinned, PROCESSOR)
+    for file in beside:
+        _fetch_if_any(pinned, file)
     if check_config is not None:
         check_config(folder)
     if not _fetch_weights(pinned):
@@ -135,12 +138,12 @@ def _fetch_weights(shelf: Shelf) -> bool:
     return False
 
 
-def _cached_files(shelf: Shelf) -> list[Path]:
+def _cached_files(shelf: Shelf, beside: tuple[str, ...] = (PROCESSOR,)) -> list[Path]:
     """All files that loading the model reads, the configuration first; empty if one is not in the cache."""
-    config, processor = cached(shelf, CONFIG), cached(shelf, PROCESSOR)
+    config = cached(shelf, CONFIG)
     if config is None:
         return []
-    found = [config] if processor is None else [config, processor]
+    found = [config, *(file for file in (cached(shelf, name) for name in beside) if file is not None)]
     for weights in WEIGHTS:
         if (whole := cached(shelf, weights)) is not None:
             return [*found, whole]

@@ -11,7 +11,7 @@ from sleuth.tasks.decoding.translate import translate_ids
 
 from sleuth.errors import UserError
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig, build_seq2seq
-from sleuth.runtime.ctranslate2 import CTranslate2Translator, in_ctranslate2
+from sleuth.runtime.ctranslate2 import CTranslate2Engine, in_ctranslate2
 from sleuth.tasks.tokenizer import Tokenizer
 from sleuth.tasks.tokenizer_training import train_tokenizer
 from sleuth.weights.origins.ctranslate2_export import export_ctranslate2
@@ -50,7 +50,7 @@ def model(tokenizer: Tokenizer) -> Seq2Seq:
 
 
 @pytest.fixture(scope="module")
-def engine(model: Seq2Seq, tokenizer: Tokenizer) -> CTranslate2Translator:
+def engine(model: Seq2Seq, tokenizer: Tokenizer) -> CTranslate2Engine:
     pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
     return in_ctranslate2(model, (tokenizer, tokenizer))
 
@@ -70,7 +70,7 @@ def sentences(tokenizer: Tokenizer) -> list[list[int]]:
     ids=str,
 )
 def test_greedy_search_is_that_of_the_model(
-    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer, options: DecodingOptions
+    engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, options: DecodingOptions
 ) -> None:
     ours = translate_ids(model, sentences(tokenizer), replace(options, word_scores=True))
     found = engine.translate_ids(sentences(tokenizer), options)
@@ -80,7 +80,7 @@ def test_greedy_search_is_that_of_the_model(
 
 
 def test_scores_of_greedy_search_are_log_probabilities(
-    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer
+    engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer
 ) -> None:
     """Of the words that may be written: banned ones have no probability in the engine."""
     for sentence, found in zip(sentences(tokenizer), engine.translate_ids(sentences(tokenizer)), strict=True):
@@ -96,7 +96,7 @@ def test_scores_of_greedy_search_are_log_probabilities(
 
 @pytest.mark.parametrize("penalty", ["gnmt", "power"])
 def test_hypotheses_of_beam_search_are_ranked_as_asked(
-    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer, penalty: str
+    engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, penalty: str
 ) -> None:
     options = DecodingOptions(beams=4, n_best=3, max_length=12, penalty=penalty, length_penalty=0.6)
     for sentence, found in zip(sentences(tokenizer), engine.translate_ids(sentences(tokenizer), options), strict=True):
@@ -114,19 +114,41 @@ def test_hypotheses_of_beam_search_are_ranked_as_asked(
             assert hypothesis.score == pytest.approx(options.normalised(total, len(words)), abs=1e-3)
 
 
-def test_what_the_engine_cannot_do_is_told(
-    engine: CTranslate2Translator, model: Seq2Seq, tokenizer: Tokenizer, tmp_path: Path
+@pytest.mark.parametrize("options", [DecodingOptions(max_length=12), DecodingOptions(max_length=12, beams=3)], ids=str)
+def test_forced_prefixes_and_scores_of_words(
+    engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, options: DecodingOptions
 ) -> None:
-    with pytest.raises(UserError, match="has no word_scores"):
-        engine.translate_ids([[5]], DecodingOptions(word_scores=True))
+    options = replace(options, word_scores=True)
+    prefixes = [[7, 8], [9], [], [], [10, 11, 12]]
+    ours = translate_ids(model, sentences(tokenizer), options, prefixes=prefixes)
+    found = engine.translate_ids(sentences(tokenizer), options, prefixes=prefixes)
+    for (one,), (other,), prefix in zip(found, ours, prefixes, strict=True):
+        assert one.ids[: len(prefix)] == tuple(prefix)
+        assert len(one.word_scores) == len(one.ids) - len(prefix) + one.finished
+        if options.beams == 1:
+            assert one.ids == other.ids
+        if one.word_scores:
+            assert one.score == pytest.approx(
+                sum(one.word_scores)
+                if options.beams == 1
+                else options.normalised(sum(one.word_scores), len(one.word_scores)),
+                abs=1e-3,
+            )
+
+
+def test_what_the_engine_cannot_do_is_told(
+    engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="cannot force the end of a sentence"):
+        engine.translate_ids([[5]], DecodingOptions(force_eos=True))
     with pytest.raises(UserError, match="sentence 2: it has 25 tokens, but the model has 24 positions"):
         engine.translate_ids([[5], [5] * 25])
     with pytest.raises(UserError, match=r"holds no sleuth\.json"):
-        CTranslate2Translator(tmp_path)
+        CTranslate2Engine(tmp_path)
     export_ctranslate2(model, (tokenizer, tokenizer), tmp_path)
     (tmp_path / "model.bin").write_bytes(b"broken")
     with pytest.raises(UserError, match="CTranslate2 cannot load it"):
-        CTranslate2Translator(tmp_path)
+        CTranslate2Engine(tmp_path)
 
 
 def test_without_the_package(monkeypatch, model: Seq2Seq, tokenizer: Tokenizer) -> None:

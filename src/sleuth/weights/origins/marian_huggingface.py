@@ -18,10 +18,19 @@ from sleuth.weights.origins.fields import Fields
 from sleuth.weights.origins.folder_files import read_object, read_weights
 from sleuth.weights.origins.generation_huggingface import Generation, read_generation
 from sleuth.weights.origins.marian_huggingface_config import ARCHITECTURE, MODEL_TYPE, read_config, tied_by
-from sleuth.weights.origins.marian_tokenizers import read_marian_tokenizers
+from sleuth.weights.origins.marian_tokenizers import CONFIG as TOKENIZER_CONFIG
+from sleuth.weights.origins.marian_tokenizers import (
+    SOURCE,
+    TARGET,
+    TARGET_VOCABULARY,
+    VOCABULARY,
+    read_marian_tokenizers,
+)
 from sleuth.weights.origins.reading import FolderWeights
 
 GENERATION = "generation_config.json"
+MARIAN_FILES = (GENERATION, TOKENIZER_CONFIG, SOURCE, TARGET, VOCABULARY, TARGET_VOCABULARY)
+"""What such a model has beside its configuration and weights, as far as it has them; for `hub.snapshot`."""
 _LOGITS_BIAS = "final_logits_bias"
 # Tables of sines may be stored in half precision, but another kind of positions is farther off.
 _SINES_ALIKE = 2e-3
