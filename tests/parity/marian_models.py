@@ -101,8 +101,20 @@ def save_tokenizer(folder: Path, *, separate: bool) -> tuple[dict[str, int], dic
     return ids, target_ids
 
 
-def save_marian(folder: Path, options: dict[str, Any], *, generation: dict[str, Any] | None = None) -> MarianMTModel:
-    """A model of theirs with random weights in a folder, in which no norm is the identity and sentences end."""
+def _teach(model: MarianMTModel, folder: Path, steps: int) -> None:
+    """A little training, so that what is written depends on the sentence and ends by itself."""
+    tokenizer = MarianTokenizer.from_pretrained(folder)
+    batch = tokenizer(list(ENGLISH), text_target=list(GERMAN), return_tensors="pt", padding=True)
+    labels = batch["labels"].masked_fill(batch["labels"] == tokenizer.pad_token_id, -100)
+    optimizer = torch.optim.Adam([each for each in model.parameters() if each.requires_grad], lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(batch["input_ids"], batch["attention_mask"], labels=labels).loss.backward()
+        optimizer.step()
+
+
+def save_marian(folder: Path, options: dict[str, Any], *, steps: int = 70) -> MarianMTModel:
+    """A model of theirs in a folder: random weights and a little training; no norm is the identity."""
     torch.manual_seed(0)
     separate = not options.get("share_encoder_decoder_embeddings", True)
     ids, target_ids = save_tokenizer(folder, separate=separate)
@@ -123,23 +135,18 @@ def save_marian(folder: Path, options: dict[str, Any], *, generation: dict[str, 
                 continue
             if "norm" in name and name.endswith("weight"):
                 tensor.uniform_(0.5, 1.5)
-            elif "embed_tokens" in name or "shared" in name or "lm_head" in name:
-                tensor.normal_(std=0.25)
             else:
-                tensor.normal_(std=0.4)
-        model.final_logits_bias[0, 0] += 1.0
+                tensor.normal_(std=0.2)
+    _teach(model, folder, steps)
     banned = [[pad], *([target_ids[prefix]] for prefix in PREFIXES if prefix in target_ids)]
     model.generation_config.update(
-        **{
-            "num_beams": 4,
-            "max_length": 24,
-            "bad_words_ids": banned,
-            "forced_eos_token_id": 0,
-            "eos_token_id": 0,
-            "pad_token_id": pad,
-            "decoder_start_token_id": pad,
-        }
-        | (generation or {})
+        num_beams=4,
+        max_length=32,
+        bad_words_ids=banned,
+        forced_eos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=pad,
+        decoder_start_token_id=pad,
     )
     model.save_pretrained(folder)
     return model

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 sys.path.insert(0, str(Path(__file__).parent))
 from marian_models import ENGLISH, KINDS, PREFIXES, save_marian
-from sleuth.tasks.decoding.options import DecodingOptions
-from sleuth.tasks.decoding.translate import translate_ids
 from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
 from sleuth.errors import UserError
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig, build_seq2seq
+from sleuth.tasks.decoding.options import DecodingOptions
+from sleuth.tasks.decoding.translate import translate_ids
 from sleuth.tasks.tokenizer import Tokenizer
 from sleuth.tasks.tokenizer_training import train_tokenizer
 from sleuth.weights.origins.marian_huggingface import MarianFolder, open_marian_folder
@@ -101,7 +102,7 @@ def test_the_same_words(case: Case, options: dict) -> None:
     theirs = their_words(case.theirs, case.tokenizer, case.texts, **options)
     found = our_words(ours.model, ours.source, case.texts, ours.options)
     assert found == theirs
-    assert len({len(row) for row in found}) > 1, "some sentences end by themselves"
+    assert len({len(row) for row in found}) > 1  # they end by themselves
     written = [case.tokenizer.decode(row, skip_special_tokens=True) for row in theirs]
     assert [ours.target.decode(row) for row in found] == written
 
@@ -136,7 +137,23 @@ def test_an_unknown_prefix_is_told(case: Case) -> None:
         case.ours.source.encode(">>xyz<< Good morning")
 
 
-OWN = Seq2SeqConfig(dim=16, num_heads=2, encoder_layers=2, decoder_layers=1, feedforward_dim=24, max_positions=40)
+def teach(model: Seq2Seq, source: Tokenizer, target: Tokenizer, steps: int = 100) -> None:
+    """A little training, so that what is written depends on the sentence; no norm and no bias is as it began."""
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias") or "norm" in key:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    pairs = [(torch.tensor([source.encode(text)]), torch.tensor([target.encode(text)])) for text in ENGLISH[:3]]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for step in range(steps):
+        words, wanted = pairs[step % len(pairs)]
+        given = torch.cat((torch.full((1, 1), model.config.bos_id), wanted[:, :-1]), 1)
+        optimizer.zero_grad()
+        cross_entropy(model(words, given).logits[0], wanted[0]).backward()
+        optimizer.step()
+
+
+OWN = Seq2SeqConfig(dim=16, num_heads=2, encoder_layers=2, decoder_layers=1, feedforward_dim=24, max_positions=100)
 
 
 @pytest.mark.parametrize(
@@ -157,10 +174,7 @@ def test_a_model_of_ours_in_their_library(tmp_path: Path, kind: str, changes: di
     sizes = {"source_vocab": len(source), "target_vocab": len(target), "banned_ids": (0, 1, 3)}
     config = replace(OWN, **changes, **sizes)
     model = build_seq2seq(config).eval()
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            if key.endswith("bias") or "norm" in key:
-                parameter.add_(torch.randn_like(parameter) * 0.3)
+    teach(model, source, target)
     write_marian_folder(tmp_path, model, source, target, options=DecodingOptions(max_length=15))
     theirs = MarianMTModel.from_pretrained(tmp_path).eval()
     separate = (tmp_path / "source_tokenizer").is_dir()
@@ -170,6 +184,7 @@ def test_a_model_of_ours_in_their_library(tmp_path: Path, kind: str, changes: di
     )
     texts = list(ENGLISH)
     found = our_words(model, source, texts, DecodingOptions(max_length=15))
+    assert len({tuple(row) for row in found}) > 1
     assert their_words(theirs, reads, texts) == found
     written = [writes.decode(row, skip_special_tokens=True).strip() for row in found]
     assert written == [target.decode(row).strip() for row in found]

@@ -81,40 +81,42 @@ class CTranslate2Engine:
         prefixes = [()] * len(sentences) if prefixes is None else prefixes
         nothing = Hypothesis(ids=(), score=0.0, finished=True, word_scores=() if options.word_scores else None)
         found = [[nothing] for _ in sentences]
-        by_limit: dict[int, list[int]] = {}
+        # Of a batch the engine has one greatest and one least length, which count the forced prefix.
+        alike: dict[tuple[int, int], list[int]] = {}
         for number, sentence in enumerate(sentences):
             if len(sentence) > self.max_positions:
                 what = f"it has {len(sentence)} tokens, but the model has {self.max_positions} positions"
                 mend = "split it, or use a model with more positions"
                 raise UserError(what, where=f"sentence {number + 1}", mend=mend)
             if sentence:
-                room = self.max_positions - len(prefixes[number])
-                by_limit.setdefault(options.limit(len(sentence), room), []).append(number)
+                forced = len(prefixes[number])
+                limit = options.limit(len(sentence), self.max_positions - forced)
+                alike.setdefault((limit, forced), []).append(number)
         if options.sample:
             self._engine.set_random_seed(options.seed)
-        for limit, numbers in by_limit.items():
+        for (limit, _), numbers in alike.items():
             # The engine makes a batch of sentences or of tokens; the longest sentence says which is less.
             longest = max(len(sentences[number]) for number in numbers)
             size = max(1, min(max_sentences, max_tokens // longest))
-            batch = [sentences[number] for number in numbers]
-            forced = [prefixes[number] for number in numbers]
-            for number, hypotheses in zip(numbers, self._search(batch, forced, limit, size, options), strict=True):
+            batch, begun = ([each[number] for number in numbers] for each in (sentences, prefixes))
+            for number, hypotheses in zip(numbers, self._search(batch, begun, limit, size, options), strict=True):
                 found[number] = hypotheses
         return found
 
     def _search(
         self, sentences: Sequence[Ids], prefixes: Sequence[Ids], limit: int, size: int, options: DecodingOptions
     ) -> list[list[Hypothesis]]:
-        """Translate sentences that have one greatest length of their translations."""
+        """Translate sentences that have prefixes of one length, and one limit of what is added to them."""
         pieces = [[self._source[word] for word in sentence] for sentence in sentences]
-        forced = [[self._target[word] for word in prefix] for prefix in prefixes]
+        begun = [[self._target[word] for word in prefix] for prefix in prefixes]
+        forced = len(begun[0])
         results = self._translator.translate_batch(
             pieces,
-            target_prefix=forced if any(forced) else None,
+            target_prefix=begun if forced else None,
             max_batch_size=size,
             max_input_length=0,
-            max_decoding_length=limit,
-            min_decoding_length=options.min_length,
+            max_decoding_length=limit + forced,
+            min_decoding_length=options.min_length + forced if options.min_length else 0,
             beam_size=options.beams,
             num_hypotheses=options.n_best if options.sample else options.beams,
             length_penalty=0.0 if options.beams == 1 else options.length_penalty,
@@ -126,7 +128,7 @@ class CTranslate2Engine:
             return_scores=True,
             return_end_token=True,
         )
-        made = [self._ranked(result, len(prefix), options) for result, prefix in zip(results, forced, strict=True)]
+        made = [self._ranked(result, forced, options) for result in results]
         return self._with_word_scores(pieces, prefixes, made) if options.word_scores else made
 
     def _ranked(self, result: Any, forced: int, options: DecodingOptions) -> list[Hypothesis]:
@@ -135,9 +137,9 @@ class CTranslate2Engine:
         for pieces, score in zip(result.hypotheses, result.scores, strict=True):
             ids = [self._ids[piece] for piece in pieces]
             finished = bool(ids) and ids[-1] == self.target.eos_id
-            length = max(len(ids) - forced, 1)
             if options.beams > 1:
-                score = options.normalised(score * length**options.length_penalty, length)
+                total = score * max(len(ids), 1) ** options.length_penalty
+                score = options.normalised(total, max(len(ids) - forced, 1))
             made.append(Hypothesis(tuple(ids[:-1] if finished else ids), score, finished))
         made.sort(key=lambda hypothesis: -(hypothesis.score or 0.0))
         return made[: options.n_best]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from sleuth.tasks.decoding.options import DecodingOptions
-from sleuth.tasks.decoding.translate import translate_ids
 
 from sleuth.errors import UserError
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig, build_seq2seq
 from sleuth.runtime.ctranslate2 import CTranslate2Engine, in_ctranslate2
+from sleuth.tasks.decoding.options import DecodingOptions
+from sleuth.tasks.decoding.translate import translate_ids
 from sleuth.tasks.tokenizer import Tokenizer
 from sleuth.tasks.tokenizer_training import train_tokenizer
 from sleuth.weights.origins.ctranslate2_export import export_ctranslate2
@@ -114,11 +114,11 @@ def test_hypotheses_of_beam_search_are_ranked_as_asked(
             assert hypothesis.score == pytest.approx(options.normalised(total, len(words)), abs=1e-3)
 
 
-@pytest.mark.parametrize("options", [DecodingOptions(max_length=12), DecodingOptions(max_length=12, beams=3)], ids=str)
+@pytest.mark.parametrize("asked", [{}, {"beams": 3}, {"min_length": 4}], ids=str)
 def test_forced_prefixes_and_scores_of_words(
-    engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, options: DecodingOptions
+    engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, asked: dict
 ) -> None:
-    options = replace(options, word_scores=True)
+    options = DecodingOptions(max_length=9, word_scores=True, **asked)
     prefixes = [[7, 8], [9], [], [], [10, 11, 12]]
     ours = translate_ids(model, sentences(tokenizer), options, prefixes=prefixes)
     found = engine.translate_ids(sentences(tokenizer), options, prefixes=prefixes)

@@ -1,6 +1,7 @@
 """Translators of CTranslate2's that ours cannot be: each is refused in one line that names what it does."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,14 +138,15 @@ def test_a_folder_without_tokenizers(folder: Path) -> None:
 
 def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(["a b c d e f g h"], "words", 20)
-    with pytest.raises(UserError, match="the tokenizer has 12 tokens, the model embeds 6"):
+    with pytest.raises(UserError, match=f"the tokenizer has {len(tokenizer)} tokens, the model embeds 6"):
         export_ctranslate2(build_seq2seq(CONFIG), (tokenizer, tokenizer), tmp_path)
 
 
 def test_ids_without_a_piece_get_a_name(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(["a b"], "words", 20)
-    export_ctranslate2(build_seq2seq(CONFIG), (tokenizer, tokenizer), tmp_path / "fits")
-    config = Seq2SeqConfig(**{**vars(CONFIG), "source_vocab": 8})
-    export_ctranslate2(build_seq2seq(config), (tokenizer, tokenizer), tmp_path / "more")
-    assert open_ctranslate2_folder(tmp_path / "more").vocabularies.source[-2:] == ("<unused6>", "<unused7>")
-    assert len(open_ctranslate2_folder(tmp_path / "fits").vocabularies.source) == 6
+    size = len(tokenizer)
+    config = replace(CONFIG, source_vocab=size + 2, target_vocab=size)
+    export_ctranslate2(build_seq2seq(config), (tokenizer, tokenizer), tmp_path)
+    vocabularies = open_ctranslate2_folder(tmp_path).vocabularies
+    assert vocabularies.source == (*vocabularies.target, f"<unused{size}>", f"<unused{size + 1}>")
+    assert vocabularies.target == tuple(tokenizer.pieces(range(size)))

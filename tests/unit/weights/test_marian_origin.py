@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from sleuth.tasks.decoding.options import DecodingOptions
 
 from sleuth.errors import UserError
 from sleuth.models.seq2seq import Seq2SeqConfig, build_seq2seq
+from sleuth.tasks.decoding.options import DecodingOptions
 from sleuth.tasks.tokenizer_training import train_tokenizer
 from sleuth.weights.checkpoint import read_tensors, save_tensors
 from sleuth.weights.origins.generation_huggingface import generation_json, read_generation

@@ -167,6 +167,8 @@ def search(model: Seq2Seq, sources: Sources, options: DecodingOptions) -> list[l
         log_probs = normalise_(model.step(new, cache).float())
         limits = [one.limit for one in active for _ in range(running.totals.shape[1])]
         rules(log_probs, running.history, added, limits)
+        if options.renormalise:
+            log_probs = log_probs.log_softmax(1)
         found = _continuations(log_probs, running, 2 * beams, filler)
         added += 1
         goes_on = _harvest(found, running, active, eos, beams, forced, added)

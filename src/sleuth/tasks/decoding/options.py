@@ -34,6 +34,8 @@ class DecodingOptions:
         repetition_penalty: words that are there already have their score divided by it if positive, multiplied if
             negative (logits; log-probabilities in beam search, as Hugging Face has it); 1 changes nothing.
         no_repeat_ngram: no run of so many words occurs twice; 0 for no such rule.
+        renormalise: probabilities of a step add up to one over the words that the rules leave; it changes beam search
+            alone, which sums them.
         word_scores: give the log-probability of each word too.
 
     Raises:
@@ -60,6 +62,7 @@ class DecodingOptions:
     seed: int = 0
     repetition_penalty: float = 1.0
     no_repeat_ngram: int = 0
+    renormalise: bool = False
     word_scores: bool = False
 
     def __post_init__(self) -> None:
