@@ -129,7 +129,8 @@ class CTranslate2Engine:
             return_end_token=True,
         )
         made = [self._ranked(result, forced, options) for result in results]
-        return self._with_word_scores(pieces, prefixes, made) if options.word_scores else made
+        # With a forced prefix the engine's own score is of more than the words that were added.
+        return self._scored(pieces, made, forced, options) if options.word_scores or forced else made
 
     def _ranked(self, result: Any, forced: int, options: DecodingOptions) -> list[Hypothesis]:
         """The engine's answers, ranked by the length penalty that was asked for."""
@@ -141,22 +142,28 @@ class CTranslate2Engine:
                 total = score * max(len(ids), 1) ** options.length_penalty
                 score = options.normalised(total, max(len(ids) - forced, 1))
             made.append(Hypothesis(tuple(ids[:-1] if finished else ids), score, finished))
-        made.sort(key=lambda hypothesis: -(hypothesis.score or 0.0))
+        made.sort(key=_rank)
         return made[: options.n_best]
 
-    def _with_word_scores(
-        self, pieces: Sequence[list[str]], prefixes: Sequence[Ids], made: list[list[Hypothesis]]
+    def _scored(
+        self, pieces: Sequence[list[str]], made: list[list[Hypothesis]], forced: int, options: DecodingOptions
     ) -> list[list[Hypothesis]]:
-        """With the log-probability of each word, for which the engine reads its answers once more."""
+        """Scored by the log-probability of each added word, for which the engine reads its answers once more."""
         owners = [number for number, hypotheses in enumerate(made) for _ in hypotheses]
         every = [hypothesis for hypotheses in made for hypothesis in hypotheses]
         targets = [[self._target[word] for word in hypothesis.ids] for hypothesis in every]
         scored = self._translator.score_batch([pieces[owner] for owner in owners], targets, max_input_length=0)
         found: list[list[Hypothesis]] = [[] for _ in made]
-        for owner, hypothesis, score in zip(owners, every, scored, strict=True):
-            added = score.log_probs[len(prefixes[owner]) : None if hypothesis.finished else -1]
-            found[owner].append(replace(hypothesis, word_scores=tuple(added)))
-        return found
+        for owner, hypothesis, result in zip(owners, every, scored, strict=True):
+            added = tuple(result.log_probs[forced : None if hypothesis.finished else -1])
+            score = options.normalised(sum(added), max(len(added), 1)) if options.beams > 1 else sum(added)
+            words = added if options.word_scores else None
+            found[owner].append(replace(hypothesis, score=score, word_scores=words))
+        return [sorted(hypotheses, key=_rank) for hypotheses in found]
+
+
+def _rank(hypothesis: Hypothesis) -> float:
+    return -(hypothesis.score or 0.0)
 
 
 def in_ctranslate2(

@@ -10,7 +10,7 @@ import torch
 from sleuth.errors import UserError
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig, build_seq2seq
 from sleuth.runtime.ctranslate2 import CTranslate2Engine, in_ctranslate2
-from sleuth.tasks.decoding.options import DecodingOptions
+from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.translate import translate_ids
 from sleuth.tasks.tokenizer import Tokenizer
 from sleuth.tasks.tokenizer_training import train_tokenizer
@@ -79,19 +79,21 @@ def test_greedy_search_is_that_of_the_model(
         assert (one[0].ids, one[0].finished) == (other[0].ids, other[0].finished)
 
 
+def steps(model: Seq2Seq, sentence: list[int], hypothesis: Hypothesis) -> list[float]:
+    """Log-probabilities of the words of a translation by the model; banned words have none in the engine."""
+    words = [*hypothesis.ids, *([model.config.eos_id] if hypothesis.finished else [])]
+    with torch.no_grad():
+        logits = model(torch.tensor([sentence]), torch.tensor([[model.config.bos_id, *words[:-1]]])).logits[0]
+    logits[:, list(model.config.banned_ids)] = float("-inf")
+    return logits.log_softmax(-1)[range(len(words)), words].tolist()
+
+
 def test_scores_of_greedy_search_are_log_probabilities(
     engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer
 ) -> None:
-    """Of the words that may be written: banned ones have no probability in the engine."""
-    for sentence, found in zip(sentences(tokenizer), engine.translate_ids(sentences(tokenizer)), strict=True):
-        if not sentence:
-            continue
-        words = [*found[0].ids, *([model.config.eos_id] if found[0].finished else [])]
-        with torch.no_grad():
-            logits = model(torch.tensor([sentence]), torch.tensor([[model.config.bos_id, *words[:-1]]])).logits[0]
-        logits[:, list(model.config.banned_ids)] = float("-inf")
-        total = logits.log_softmax(-1)[range(len(words)), words].sum()
-        assert found[0].score == pytest.approx(float(total), abs=1e-3)
+    for sentence, (found,) in zip(sentences(tokenizer), engine.translate_ids(sentences(tokenizer)), strict=True):
+        if sentence:
+            assert found.score == pytest.approx(sum(steps(model, sentence, found)), abs=1e-3)
 
 
 @pytest.mark.parametrize("penalty", ["gnmt", "power"])
@@ -106,12 +108,8 @@ def test_hypotheses_of_beam_search_are_ranked_as_asked(
         scores = [hypothesis.score for hypothesis in found]
         assert scores == sorted(scores, reverse=True)
         for hypothesis in found:
-            words = [*hypothesis.ids, *([model.config.eos_id] if hypothesis.finished else [])]
-            with torch.no_grad():
-                logits = model(torch.tensor([sentence]), torch.tensor([[model.config.bos_id, *words[:-1]]])).logits[0]
-            logits[:, list(model.config.banned_ids)] = float("-inf")
-            total = float(logits.log_softmax(-1)[range(len(words)), words].sum())
-            assert hypothesis.score == pytest.approx(options.normalised(total, len(words)), abs=1e-3)
+            words = steps(model, sentence, hypothesis)
+            assert hypothesis.score == pytest.approx(options.normalised(sum(words), len(words)), abs=1e-3)
 
 
 @pytest.mark.parametrize("asked", [{}, {"beams": 3}, {"min_length": 4}], ids=str)
@@ -122,18 +120,15 @@ def test_forced_prefixes_and_scores_of_words(
     prefixes = [[7, 8], [9], [], [], [10, 11, 12]]
     ours = translate_ids(model, sentences(tokenizer), options, prefixes=prefixes)
     found = engine.translate_ids(sentences(tokenizer), options, prefixes=prefixes)
-    for (one,), (other,), prefix in zip(found, ours, prefixes, strict=True):
-        assert one.ids[: len(prefix)] == tuple(prefix)
-        assert len(one.word_scores) == len(one.ids) - len(prefix) + one.finished
+    for sentence, (one,), (other,), prefix in zip(sentences(tokenizer), found, ours, prefixes, strict=True):
+        assert one.ids[: len(prefix)] == (tuple(prefix) if sentence else ())
         if options.beams == 1:
             assert one.ids == other.ids
-        if one.word_scores:
-            assert one.score == pytest.approx(
-                sum(one.word_scores)
-                if options.beams == 1
-                else options.normalised(sum(one.word_scores), len(one.word_scores)),
-                abs=1e-3,
-            )
+        if sentence:
+            words = steps(model, sentence, one)[len(prefix) :]
+            assert list(one.word_scores) == pytest.approx(words, abs=1e-3)
+            wanted = sum(words) if options.beams == 1 else options.normalised(sum(words), len(words))
+            assert one.score == pytest.approx(wanted, abs=1e-3)
 
 
 def test_what_the_engine_cannot_do_is_told(

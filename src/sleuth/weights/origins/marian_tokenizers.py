@@ -69,7 +69,7 @@ def _read_sentencepiece(folder: Path) -> tuple[Tokenizer, Tokenizer]:
             engine = SentencepieceEngine(models[model], ids, names["unk"])
         except UserError as error:
             raise UserError(error.what, where=folder / model, mend=_AGAIN) from error
-        made.append(Tokenizer(engine, **names))
+        made.append(Tokenizer(engine, pad=names["pad"], eos=names["eos"], unk=names["unk"]))
     return made[0], made[1]
 
 
@@ -79,7 +79,8 @@ def _read_json_tokenizer(folder: Path) -> Tokenizer:
         engine = HuggingFaceEngine(_read_bytes(path).decode("utf-8"))
     except (UserError, UnicodeDecodeError) as error:
         raise UserError("not a tokenizer.json", where=path, mend=_AGAIN) from error
-    return Tokenizer(engine, **{role: _token(fields, role) for role in ROLES if f"{role}_token" in fields})
+    pad, eos, unk = (_token(fields, role) if f"{role}_token" in fields else None for role in ("pad", "eos", "unk"))
+    return Tokenizer(engine, pad=pad, eos=eos, unk=unk)
 
 
 def write_marian_tokenizers(
