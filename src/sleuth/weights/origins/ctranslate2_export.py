@@ -13,7 +13,8 @@ from sleuth.files import atomic_write
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from sleuth.tasks.tokenizer import Tokenizer
 from sleuth.weights.maps.ctranslate2 import ctranslate2
-from sleuth.weights.origins.ctranslate2 import ACTIVATIONS, CONFIG, MODEL, NORM_EPSILON
+from sleuth.weights.origins.ctranslate2 import CONFIG, MODEL
+from sleuth.weights.origins.ctranslate2_config import ACTIVATIONS, NORM_EPSILON
 from sleuth.weights.origins.ctranslate2_file import write_model_bin
 from sleuth.weights.origins.ctranslate2_vocabulary import Vocabularies, write_vocabularies
 
