@@ -190,9 +190,7 @@ class KeyMap:
 
     def _rule_to(self, key: str) -> tuple[Rule, dict[str, str], str]:
         found = [
-            (rule, match.groupdict(), part)
-            for pattern, rule, part in self._backward
-            if (match := pattern.match(key))
+            (rule, match.groupdict(), part) for pattern, rule, part in self._backward if (match := pattern.match(key))
         ]
         if len(found) != 1:
             raise UserError(f"{len(found)} rules lead to {key!r} in the key map of {self.origin}")
