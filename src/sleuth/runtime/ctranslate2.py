@@ -78,22 +78,41 @@ class CTranslate2Engine:
         options = DecodingOptions() if options is None else options
         if options.force_eos:
             raise UserError("the runtime ctranslate2 cannot force the end of a sentence", mend="use the runtime torch")
+        for number, sentence in enumerate(sentences, start=1):
+            if len(sentence) > self.max_positions:
+                what = f"it has {len(sentence)} tokens, but the model has {self.max_positions} positions"
+                mend = "split it, or use a model with more positions"
+                raise UserError(what, where=f"sentence {number}", mend=mend)
+        if options.sample:
+            self._engine.set_random_seed(options.seed)
         prefixes = [()] * len(sentences) if prefixes is None else prefixes
+        # The engine draws one translation of a sentence.
+        copies = options.n_best if options.sample else 1
+        every, begun = ([each for each in given for _ in range(copies)] for given in (sentences, prefixes))
+        found = self._translate(every, begun, options, max_sentences, max_tokens)
+        if copies == 1:
+            return found
+        drawn = [[each[0] for each in found[i : i + copies]] for i in range(0, len(found), copies)]
+        return [sorted(one, key=_rank) if sentence else one[:1] for sentence, one in zip(sentences, drawn, strict=True)]
+
+    def _translate(
+        self,
+        sentences: Sequence[Ids],
+        prefixes: Sequence[Ids],
+        options: DecodingOptions,
+        max_sentences: int,
+        max_tokens: int,
+    ) -> list[list[Hypothesis]]:
+        """Translate sentences in batches of what may be in one."""
         nothing = Hypothesis(ids=(), score=0.0, finished=True, word_scores=() if options.word_scores else None)
         found = [[nothing] for _ in sentences]
         # Of a batch the engine has one greatest and one least length, which count the forced prefix.
         alike: dict[tuple[int, int], list[int]] = {}
         for number, sentence in enumerate(sentences):
-            if len(sentence) > self.max_positions:
-                what = f"it has {len(sentence)} tokens, but the model has {self.max_positions} positions"
-                mend = "split it, or use a model with more positions"
-                raise UserError(what, where=f"sentence {number + 1}", mend=mend)
             if sentence:
                 forced = len(prefixes[number])
                 limit = options.limit(len(sentence), self.max_positions - forced)
                 alike.setdefault((limit, forced), []).append(number)
-        if options.sample:
-            self._engine.set_random_seed(options.seed)
         for (limit, _), numbers in alike.items():
             # The engine makes a batch of sentences or of tokens; the longest sentence says which is less.
             longest = max(len(sentences[number]) for number in numbers)
@@ -118,7 +137,7 @@ class CTranslate2Engine:
             max_decoding_length=limit + forced,
             min_decoding_length=options.min_length + forced if options.min_length else 0,
             beam_size=options.beams,
-            num_hypotheses=options.n_best if options.sample else options.beams,
+            num_hypotheses=options.beams,
             length_penalty=0.0 if options.beams == 1 else options.length_penalty,
             repetition_penalty=options.repetition_penalty,
             no_repeat_ngram_size=options.no_repeat_ngram,

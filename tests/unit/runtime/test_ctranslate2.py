@@ -131,6 +131,25 @@ def test_forced_prefixes_and_scores_of_words(
             assert one.score == pytest.approx(wanted, abs=1e-3)
 
 
+def test_sampling_from_the_best_word_alone_is_greedy_search(engine: CTranslate2Engine, tokenizer: Tokenizer) -> None:
+    drawn = engine.translate_ids(sentences(tokenizer), DecodingOptions(max_length=9, sample=True, top_k=1, n_best=2))
+    best = engine.translate_ids(sentences(tokenizer), DecodingOptions(max_length=9))
+    for sentence, two, (one,) in zip(sentences(tokenizer), drawn, best, strict=True):
+        assert [each.ids for each in two] == [one.ids] * (2 if sentence else 1)
+
+
+def test_other_types_to_compute_in(engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer) -> None:
+    quick = in_ctranslate2(model, (tokenizer, tokenizer), compute="int8")
+    for (one,), (other,) in zip(
+        quick.translate_ids(sentences(tokenizer)), engine.translate_ids(sentences(tokenizer)), strict=True
+    ):
+        assert one.ids[:1] == other.ids[:1]
+    with pytest.raises(UserError, match="CTranslate2 cannot load it"):
+        in_ctranslate2(model, (tokenizer, tokenizer), compute="int3")
+    with pytest.raises(UserError, match="CTranslate2 cannot load it"):
+        in_ctranslate2(model, (tokenizer, tokenizer), device="abacus")
+
+
 def test_what_the_engine_cannot_do_is_told(
     engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:

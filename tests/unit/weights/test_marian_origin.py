@@ -11,8 +11,9 @@ from sleuth.models.seq2seq import Seq2SeqConfig, build_seq2seq
 from sleuth.tasks.decoding.options import DecodingOptions
 from sleuth.tasks.tokenizer_training import train_tokenizer
 from sleuth.weights.checkpoint import read_tensors, save_tensors
+from sleuth.weights.hub import snapshot
 from sleuth.weights.origins.generation_huggingface import generation_json, read_generation
-from sleuth.weights.origins.marian_huggingface import open_marian_folder, read_marian_config
+from sleuth.weights.origins.marian_huggingface import MARIAN_FILES, open_marian_folder, read_marian_config
 from sleuth.weights.origins.marian_huggingface_export import write_marian_folder
 
 LINES = ("the cat sat on the mat", "a dog ran to the red house", "one bird and two fish")
@@ -164,3 +165,27 @@ def test_a_file_without_the_bias_of_the_output(folder: Path) -> None:
     del tensors["final_logits_bias"]
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     assert torch.equal(open_marian_folder(folder).model.head.bias, torch.zeros(len(tensors["model.shared.weight"])))
+
+
+def test_from_the_hub_with_all_its_files(folder: Path, hub, monkeypatch) -> None:
+    """Once with a network, then without."""
+    from huggingface_hub import constants
+
+    import hub_server
+
+    name, files = "someone/opus-tiny", {file.name: file.read_bytes() for file in folder.iterdir()}
+    hub.models[name] = hub_server.Model(dict(files))
+    found = snapshot(name, check_config=read_marian_config, beside=MARIAN_FILES)
+    assert {file.name: file.read_bytes() for file in found.iterdir()} == files
+    ours, theirs = open_marian_folder(found), open_marian_folder(folder)
+    assert (ours.source, ours.options, ours.model.config) == (theirs.source, theirs.options, theirs.model.config)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert snapshot(name, check_config=read_marian_config, beside=MARIAN_FILES) == found
+
+
+def test_another_model_is_refused_before_its_weights_are_downloaded(hub) -> None:
+    import hub_server
+
+    hub.models["someone/bert"] = hub_server.Model({"config.json": b'{"model_type": "bert"}', "model.safetensors": b"x"})
+    with pytest.raises(UserError, match="model_type = 'bert' cannot be honoured"):
+        snapshot("someone/bert", check_config=read_marian_config, beside=MARIAN_FILES)
