@@ -73,11 +73,9 @@ class CTranslate2Engine:
             max_tokens: the most source tokens of a batch, padding included.
 
         Raises:
-            UserError: a sentence is longer than the model's positions, or the engine cannot do what was asked for.
+            UserError: a sentence is longer than the model's positions.
         """
         options = DecodingOptions() if options is None else options
-        if options.force_eos:
-            raise UserError("the runtime ctranslate2 cannot force the end of a sentence", mend="use the runtime torch")
         for number, sentence in enumerate(sentences, start=1):
             if len(sentence) > self.max_positions:
                 what = f"it has {len(sentence)} tokens, but the model has {self.max_positions} positions"
@@ -111,8 +109,12 @@ class CTranslate2Engine:
         for number, sentence in enumerate(sentences):
             if sentence:
                 forced = len(prefixes[number])
-                limit = options.limit(len(sentence), self.max_positions - forced)
-                alike.setdefault((limit, forced), []).append(number)
+                # An end that is forced is the last word; the engine, which forces none, writes the words before it.
+                limit = options.limit(len(sentence), self.max_positions - forced) - options.force_eos
+                if limit:
+                    alike.setdefault((limit, forced), []).append(number)
+                else:
+                    found[number] = [replace(nothing, ids=tuple(prefixes[number]))]
         for (limit, _), numbers in alike.items():
             # The engine makes a batch of sentences or of tokens; the longest sentence says which is less.
             longest = max(len(sentences[number]) for number in numbers)
@@ -149,23 +151,29 @@ class CTranslate2Engine:
         )
         made = [self._ranked(result, forced, options) for result in results]
         # With a forced prefix the engine's own score is of more than the words that were added.
-        return self._scored(pieces, made, forced, options) if options.word_scores or forced else made
+        return self._scored(pieces, made, forced, limit, options) if options.word_scores or forced else made
 
     def _ranked(self, result: Any, forced: int, options: DecodingOptions) -> list[Hypothesis]:
         """The engine's answers, ranked by the length penalty that was asked for."""
         made = []
         for pieces, score in zip(result.hypotheses, result.scores, strict=True):
             ids = [self._ids[piece] for piece in pieces]
-            finished = bool(ids) and ids[-1] == self.target.eos_id
+            ended = bool(ids) and ids[-1] == self.target.eos_id
+            cut = options.force_eos and not ended
             if options.beams > 1:
                 total = score * max(len(ids), 1) ** options.length_penalty
-                score = options.normalised(total, max(len(ids) - forced, 1))
-            made.append(Hypothesis(tuple(ids[:-1] if finished else ids), score, finished))
+                score = options.normalised(total, max(len(ids) - forced + cut, 1))
+            made.append(Hypothesis(tuple(ids[:-1] if ended else ids), score, ended or cut))
         made.sort(key=_rank)
         return made[: options.n_best]
 
     def _scored(
-        self, pieces: Sequence[list[str]], made: list[list[Hypothesis]], forced: int, options: DecodingOptions
+        self,
+        pieces: Sequence[list[str]],
+        made: list[list[Hypothesis]],
+        forced: int,
+        limit: int,
+        options: DecodingOptions,
     ) -> list[list[Hypothesis]]:
         """Scored by the log-probability of each added word, for which the engine reads its answers once more."""
         owners = [number for number, hypotheses in enumerate(made) for _ in hypotheses]
@@ -175,6 +183,8 @@ class CTranslate2Engine:
         found: list[list[Hypothesis]] = [[] for _ in made]
         for owner, hypothesis, result in zip(owners, every, scored, strict=True):
             added = tuple(result.log_probs[forced : None if hypothesis.finished else -1])
+            if options.force_eos and len(hypothesis.ids) - forced == limit:
+                added = (*added[:-1], 0.0)  # a forced end costs nothing
             score = options.normalised(sum(added), max(len(added), 1)) if options.beams > 1 else sum(added)
             words = added if options.word_scores else None
             found[owner].append(replace(hypothesis, score=score, word_scores=words))

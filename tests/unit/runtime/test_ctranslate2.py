@@ -66,6 +66,7 @@ def sentences(tokenizer: Tokenizer) -> list[list[int]]:
         DecodingOptions(max_length=9, min_length=5),
         DecodingOptions(max_length=200, max_length_factor=1.0),
         DecodingOptions(max_length=12, no_repeat_ngram=2),
+        DecodingOptions(max_length=5, force_eos=True),
     ],
     ids=str,
 )
@@ -150,11 +151,24 @@ def test_other_types_to_compute_in(engine: CTranslate2Engine, model: Seq2Seq, to
         in_ctranslate2(model, (tokenizer, tokenizer), device="abacus")
 
 
+def test_a_forced_end_costs_nothing(engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer) -> None:
+    given = sentences(tokenizer)[:3]
+    for options in (DecodingOptions(max_length=4, force_eos=True), DecodingOptions(max_length=1, force_eos=True)):
+        options = replace(options, word_scores=True)
+        ours = translate_ids(model, given, options)
+        for (one,), (other,) in zip(engine.translate_ids(given, options), ours, strict=True):
+            assert (one.ids, one.finished) == (other.ids, True)
+            if len(one.ids) == options.max_length - 1 and one.ids:
+                assert one.word_scores[-1] == 0.0
+    beams = DecodingOptions(max_length=4, force_eos=True, beams=2, penalty="power", length_penalty=1.0)
+    for sentence, (one,) in zip(given, engine.translate_ids(given, beams), strict=True):
+        words = steps(model, sentence, replace(one, finished=len(one.ids) < 3))
+        assert one.score == pytest.approx(sum(words) / (len(one.ids) + 1), abs=1e-3)
+
+
 def test_what_the_engine_cannot_do_is_told(
     engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="cannot force the end of a sentence"):
-        engine.translate_ids([[5]], DecodingOptions(force_eos=True))
     with pytest.raises(UserError, match="sentence 2: it has 25 tokens, but the model has 24 positions"):
         engine.translate_ids([[5], [5] * 25])
     with pytest.raises(UserError, match=r"holds no sleuth\.json"):
