@@ -217,10 +217,11 @@ class VitBackbone(nn.Module):
         cos, sin = (packing.pack([angles[part] for angles in each])[:, None] for part in (0, 1))
         return Rotation(cos, sin)
 
-    def _packed_mask(self, packing: Packing, grids: Sequence[Grid], device: torch.device) -> Tensor:
+    def _packed_mask(self, packing: Packing, grids: Sequence[Grid], device: torch.device) -> Tensor | None:
         """Each picture for itself, and within it the neighbourhood where attention is local."""
         if not self.radius:
-            return packing.block_mask(device)
+            # Where each picture fills a row, there is nobody to be kept apart from.
+            return None if set(packing.lengths) == {packing.capacity} else packing.block_mask(device)
         mask = torch.zeros(packing.num_rows, 1, packing.capacity, packing.capacity, dtype=torch.bool, device=device)
         for row, start, length, grid_hw in zip(packing.rows, packing.starts, packing.lengths, grids, strict=True):
             own = slice(start, start + length)
