@@ -75,6 +75,14 @@ def test_alone_padded_or_packed_a_picture_gets_one_answer(attention: str, positi
     torch.testing.assert_close(packed, alone, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("attention", ["softmax", "local"])
+@torch.no_grad()
+def test_packed_pictures_that_fill_a_row_each_get_one_answer_too(attention: str) -> None:
+    model, images = build(attention=attention), pictures([(40, 48)] * 3)
+    packed = torch.cat([answer.logits for answer in model.answer_packed(images)])
+    torch.testing.assert_close(packed, model(padded(images)).logits, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @torch.no_grad()
 def test_recorded_attention_answers_alike(attention: str) -> None:
