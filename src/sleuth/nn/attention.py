@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sleuth.nn.dropout import dropout as drop_out
 from sleuth.nn.rotary import Rotation, rotated
 from sleuth.types import TokenGrid
 
@@ -38,10 +39,11 @@ def fused_attention(
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Scaled dot-product attention by PyTorch's fused kernel (flash or memory-efficient where there is one).
 
-    As in `explicit_attention`, a query that may attend to nothing brings zeros home, not NaN. In bfloat16 on a
-    processor the gradient of the kernel takes two to four times as long as that of the written-out sum, taken there.
+    As in `explicit_attention`, a query that may attend to nothing brings zeros home, not NaN. On a processor the
+    written-out sum is taken where the kernel is slower: its gradient in bfloat16 takes two to four times as long, and
+    with dropout it falls back to a slower sum.
     """
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu" and q.requires_grad:
+    if q.device.type == "cpu" and (dropout > 0 or (q.dtype == torch.bfloat16 and q.requires_grad)):
         return explicit_attention(q, k, v, attend, dropout)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=attend, dropout_p=dropout)
 
@@ -82,7 +84,7 @@ def explicit_attention(
     Source: Vaswani et al. 2017, equation 1.
     """
     weights = attention_weights(q, k, attend)
-    return F.dropout(weights, dropout) @ v
+    return drop_out(weights, dropout) @ v
 
 
 def causal_mask(length: int, device: torch.device | None = None) -> Bool[Tensor, "1 1 length length"]:

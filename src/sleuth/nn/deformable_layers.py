@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sleuth.nn.attention import MultiHeadAttention
 from sleuth.nn.deformable import Grids, MultiScaleDeformableAttention
+from sleuth.nn.dropout import Dropout
 from sleuth.nn.feedforward import Activation, FeedForward
 
 
@@ -40,7 +41,7 @@ class DeformableEncoderLayer(nn.Module):
         )
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -95,7 +96,7 @@ class DeformableDecoderLayer(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

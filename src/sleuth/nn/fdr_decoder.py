@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sleuth.nn.attention import MultiHeadAttention
 from sleuth.nn.deformable import Grids, MultiScaleDeformableAttention
 from sleuth.nn.distribution import LocationQuality, edge_steps, expected_distances, moved_edges
+from sleuth.nn.dropout import Dropout
 from sleuth.nn.feedforward import MLP, Activation, FeedForward
 from sleuth.nn.refining import refined
 
@@ -63,7 +64,7 @@ class GatedDecoderLayer(nn.Module):
         self.feedforward = FeedForward(dim=dim, hidden_dim=feedforward_dim, dropout=dropout, activation=activation)
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sleuth.nn.dropout import Dropout
+
 SineLayout = Literal["interleaved", "halves"]
 
 
@@ -117,7 +119,7 @@ class TokenEmbedding(nn.Module):
         nn.init.normal_(self.table.weight, std=dim**-0.5)
         self.scale = scale
         self.norm = nn.Identity() if norm is None else norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, ids: Int[Tensor, "batch words"], pos: Float[Tensor, "words dim"]
