@@ -16,8 +16,7 @@ from sleuth.models.detector import Detector, DetectorConfig, field_names
 from sleuth.models.families import FAMILIES, build_detector, config_from, family_of
 from sleuth.tasks.detection import DetectionLossConfig, Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
-
-_KEY = "sleuth"
+from sleuth.weights.architectures import KEY, card_values, check_task
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def save_model(path: Path, model: torch.nn.Module, card: ModelCard, *, dtype: to
     Raises:
         UserError: the file cannot be written; a former file of that name stays as it was.
     """
-    save_tensors(path, _stored(model.state_dict(), dtype), {_KEY: json.dumps(asdict(card))})
+    save_tensors(path, stored(model.state_dict(), dtype), {KEY: json.dumps(asdict(card))})
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -161,7 +160,9 @@ def _os_error_number(message: str) -> int | None:
     return int(digits) if digits.isdigit() else None
 
 
-def _stored(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+def stored(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+    """Weights as a file has them: on the CPU, contiguous, floating-point ones in this type if one is given."""
+
     def cast(tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.detach().cpu().contiguous()
         if dtype is None or not tensor.is_floating_point():
@@ -199,12 +200,11 @@ def read_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
     """The card in a file's metadata.
 
     Raises:
-        UserError: there is none, or it is not one of ours.
+        UserError: there is none, it is not one of ours, or it is that of a model for something else.
     """
-    if _KEY not in metadata:
-        raise UserError("these weights carry no Sleuth card", where=path, mend="use a file that `sleuth train` wrote")
+    values = card_values(path, metadata)
+    check_task(values, "detection", path)
     try:
-        values = json.loads(metadata[_KEY])
         values |= {key: tuple(values[key]) for key in ("names", "category_ids")}
         values["is_thing"] = tuple(values.get("is_thing", ()))
         for key in ("config", "preprocess"):
