@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 
 from sleuth.data.scenes import SceneSource
+from sleuth.models.seq2seq import build_seq2seq
 from sleuth.tasks.detection import build_criterion
 from sleuth.training.assemble import build_model
+from sleuth.training.kinds import kind_of
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.recipe import Recipe, load_recipe, recipe_from_tables
 from sleuth.training.sections import read_toml
+from sleuth.training.translation_recipe import translation_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+KINDS = {path: kind_of(read_toml(path)) for path in RECIPES}
 
 
 @pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
@@ -20,9 +24,16 @@ def path(request) -> Path:
     return request.param
 
 
-@pytest.fixture
-def recipe(path: Path) -> Recipe:
-    return load_recipe(path)
+@pytest.fixture(params=[path for path in RECIPES if KINDS[path] == "detection"], ids=lambda path: path.stem)
+def recipe(request) -> Recipe:
+    return load_recipe(request.param)
+
+
+@pytest.mark.parametrize("text", [path for path in RECIPES if KINDS[path] == "translation"], ids=lambda path: path.stem)
+def test_translation_recipes_read_back_and_build(text: Path):
+    made = translation_recipe(read_toml(text), where=text)
+    assert translation_recipe(made.tables(), where="again") == made
+    assert sum(parameter.numel() for parameter in build_seq2seq(made.model.config).parameters()) > 100_000
 
 
 def test_the_three_recipes_are_there():

@@ -89,7 +89,9 @@ def predict(
 
 def train(
     recipe: Annotated[Path | None, typer.Argument(help="A recipe, a TOML file; or else --data.")] = None,
-    data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes; pairs of sentences, or numbers.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -119,6 +121,9 @@ def train(
     ] = None,
     tile: TileSize = None,
     tile_overlap: TileOverlap = None,
+    languages: Annotated[
+        str | None, typer.Option(help="Of text: from which to which, such as en-de; where there is more than one way.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes that train together.")] = None,
@@ -129,7 +134,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard too.")] = False,
     set: Annotated[list[str] | None, typer.Option("--set", help="Override a value: section.key=value.")] = None,
 ) -> None:
-    """Train by a recipe, or on a folder of pictures.
+    """Train by a recipe, or on a folder of pictures or of text.
 
     What is said here goes before what the recipe says, and --set before all. With --data and no --model, one of
     sleuth-n, -s, -m and -l is taken that suits the pictures and the machine, with a size, a length and all other
@@ -162,9 +167,89 @@ def train(
         workers=workers,
         skip_faulty=skip_faulty,
         tensorboard=tensorboard,
+        languages=languages,
         overrides=tuple(set or ()),
     )
     raise typer.Exit(run_train(recipe, words, out, resume=resume))
+
+
+def translate(
+    file: Annotated[
+        Path | None, typer.Argument(help="A text file, a sentence a line; standard input if left out.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A translation model's file, run folder or folder, or one of the hub.")
+    ] = "numbers",
+    out: Annotated[Path | None, typer.Option(help="Write to this file rather than to standard output.")] = None,
+    beam: Annotated[
+        int | None, typer.Option(help="Beams of the search; 1 is greedy. By default the model's own.")
+    ] = None,
+    n_best: Annotated[int, typer.Option(help="Translations of each line, each with its score.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object a line: tokens and scores too.")] = False,
+    align: Annotated[bool, typer.Option("--align", help="Say which word came from which, by attention.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Write each word as soon as it is there.")] = False,
+    score: Annotated[
+        Path | None, typer.Option(help="Do not translate: the log-probability of these translations, a line each.")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(help="Put before each line, such as '>>fra<<'.")] = None,
+    begin: Annotated[str | None, typer.Option(help="What every translation must begin with.")] = None,
+    long: Annotated[
+        str, typer.Option(help="Lines longer than the model's positions: refuse, or split into pieces.")
+    ] = "refuse",
+    length_penalty: Annotated[float | None, typer.Option(help="Above 0 favours long translations in a beam.")] = None,
+    min_length: Annotated[int | None, typer.Option(help="The fewest tokens of a translation.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="The most tokens of a translation.")] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw words rather than take the best.")] = False,
+    temperature: Annotated[float, typer.Option(help="Of drawing: below 1 bolder, above 1 wilder.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k best words.")] = None,
+    top_p: Annotated[float, typer.Option(help="Draw from the fewest words that are this probable together.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of drawing.")] = 0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1 makes words that are there less likely.")] = 1.0,
+    no_repeat_ngram: Annotated[int, typer.Option(help="No run of so many words twice.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Most lines in one run of the model.")] = 64,
+    runtime: Annotated[
+        str, typer.Option(help="What runs the model: torch, or ctranslate2 if that package is installed.")
+    ] = "torch",
+    device: DeviceName = "auto",
+) -> None:
+    """Translate text, line for line.
+
+    From a file or standard input to standard output or --out; an empty line stays empty. The bundled model, numbers,
+    writes numbers out: '>>eng<< 42' in English, '>>zho<< 42' in Chinese, and '>>num<< forty-two' back in digits.
+    With --n-best, each line of the result is a translation, a tab and its score; --align adds a tab and links of words
+    as source-target, counted from 0.
+    """
+    from sleuth.cli.translate import TranslateWords, run_translate
+
+    run_translate(
+        TranslateWords(
+            file=file,
+            model=model,
+            out=out,
+            beam=beam,
+            n_best=n_best,
+            json=json,
+            align=align,
+            stream=stream,
+            score=score,
+            prefix=prefix,
+            begin=begin,
+            long=long,
+            length_penalty=length_penalty,
+            min_length=min_length,
+            max_length=max_length,
+            sample=sample,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            repetition_penalty=repetition_penalty,
+            no_repeat_ngram=no_repeat_ngram,
+            batch_size=batch_size,
+            runtime=runtime,
+            device=device,
+        )
+    )
 
 
 def merge(
@@ -216,13 +301,17 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for numbers, plots and predictions.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
     batch_size: Annotated[int, typer.Option(help="Pictures in one run of the model.")] = 4,
+    languages: Annotated[
+        str | None, typer.Option(help="Of text: from which to which, such as en-de; where there is more than one way.")
+    ] = None,
+    beam: Annotated[int | None, typer.Option(help="Of text: beams of the search; by default the model's own.")] = None,
     device: DeviceName = "auto",
 ) -> None:
     """Measure a model on data, or any file of results.
 
     The twelve COCO numbers, AP of each class, confusion matrix and precision-recall curves; of masks too, and panoptic
     quality, where there are such. Give --model and --data, or --ground-truth and --predictions: COCO results of boxes
-    or masks, or panoptic JSON files with their PNG files.
+    or masks, or panoptic JSON files with their PNG files. Of a translation model: BLEU, chrF and exact match.
     """
     from sleuth.cli.evaluate import EvaluateWords, run_evaluate
 
@@ -250,13 +339,20 @@ def evaluate(
             device=device,
             tile=tile,
             tile_overlap=tile_overlap,
+            languages=languages,
+            beam=beam,
         )
     )
 
 
 def convert(
     model: Annotated[str, typer.Argument(help="A model's name, its file or its folder; see `sleuth models`.")],
-    to: Annotated[str, typer.Option(help="Whose form: huggingface, original (facebookresearch/detr) or sleuth.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Whose form: huggingface, original (facebookresearch/detr), ctranslate2 (of translators) or sleuth."
+        ),
+    ],
     out: Annotated[
         Path, typer.Option(help="A new folder; for original, a .pth file; for sleuth, a .safetensors file.")
     ],

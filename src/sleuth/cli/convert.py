@@ -6,9 +6,13 @@ from sleuth.cli.console import print_text, tell
 from sleuth.errors import UserError
 from sleuth.files import atomic_folder
 from sleuth.weights.checkpoint import LoadedModel, save_model
+from sleuth.weights.origins.ctranslate2_export import export_ctranslate2
 from sleuth.weights.origins.huggingface_export import write_folder
+from sleuth.weights.origins.marian_huggingface_export import write_marian_folder
 from sleuth.weights.origins.original import write_original
 from sleuth.weights.resolve import RUN_WEIGHTS, open_model
+from sleuth.weights.translator import save_translator
+from sleuth.weights.translators import is_translator, open_translator
 
 _FORMS = ("huggingface", "original", "sleuth")
 _FOLDER_NAMES = {"original": "checkpoint.pth", "sleuth": RUN_WEIGHTS}
@@ -26,6 +30,9 @@ def run_convert(model: str, to: str, out: Path) -> None:
     Raises:
         UserError: no such model or form, a place that is taken or not writable, or the form cannot express the model.
     """
+    if is_translator(model):
+        _convert_translator(model, to, out)
+        return
     if to not in _FORMS:
         raise UserError(f"--to {to} is none of the forms", mend=f"known: {', '.join(_FORMS)}")
     wanted = _SUFFIXES.get(to)
@@ -40,6 +47,30 @@ def run_convert(model: str, to: str, out: Path) -> None:
             _write(folder / _FOLDER_NAMES[to] if to in _FOLDER_NAMES else folder, to, loaded)
     for remark in _remarks(to, loaded):
         tell(f"note: {remark}")
+    print_text(f"{model} in the form of {to}: {out}")
+
+
+_TRANSLATOR_FORMS = ("ctranslate2", "huggingface", "sleuth")
+
+
+def _convert_translator(model: str, to: str, out: Path) -> None:
+    """Write a translation model in another form."""
+    if to not in _TRANSLATOR_FORMS:
+        raise UserError(f"--to {to} is no form of a translation model", mend=f"known: {', '.join(_TRANSLATOR_FORMS)}")
+    if out.suffix == ".safetensors" and to != "sleuth":
+        what = f"--to {to} writes a folder, not a .safetensors file"
+        raise UserError(what, where=out, mend="choose another --out")
+    loaded = open_translator(model)
+    if out.suffix == ".safetensors":
+        save_translator(out, loaded.model, loaded.card)
+    else:
+        with atomic_folder(out) as folder:
+            if to == "ctranslate2":
+                export_ctranslate2(loaded.model, (loaded.source, loaded.target), folder)
+            elif to == "huggingface":
+                write_marian_folder(folder, loaded.model, loaded.source, loaded.target, options=loaded.decoding)
+            else:
+                save_translator(folder / RUN_WEIGHTS, loaded.model, loaded.card)
     print_text(f"{model} in the form of {to}: {out}")
 
 

@@ -1,11 +1,13 @@
 """`sleuth evaluate`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 from sleuth.cli.console import out, print_text, progress, tell, write_json
 from sleuth.cli.evaluate_pictures import write_pictures
+from sleuth.cli.evaluate_translation import run_evaluate_translation
 from sleuth.cli.sizes import parse_tiling
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
@@ -25,6 +27,7 @@ from sleuth.runtime.devices import choose_device
 from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
 from sleuth.weights.resolve import open_model
+from sleuth.weights.translators import is_translator
 
 HELD_OUT_SCENES = 500
 MOST_CLASSES = 30
@@ -56,10 +59,28 @@ class EvaluateWords:
     device: str
     tile: str | None = None
     tile_overlap: float | None = None
+    languages: str | None = None
+    beam: int | None = None
 
 
 def run_evaluate(words: EvaluateWords) -> None:
     """Measure a model or a result file, print and write what came out."""
+    if words.model is not None and is_translator(words.model):
+        _refuse(words, _OF_PICTURES, "of a model that finds objects, and this one translates")
+        run_evaluate_translation(
+            words.model,
+            words.data,
+            words.split,
+            words.languages,
+            beam=words.beam,
+            limit=words.limit,
+            skip_faulty=words.skip_faulty,
+            out=words.out,
+            as_json=words.json,
+            device=words.device,
+        )
+        return
+    _refuse(words, ("languages", "beam"), "of a model that translates, and this one finds objects")
     if not 0 <= words.threshold <= 1:
         raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")
     if words.max_detections < 10:
@@ -77,6 +98,16 @@ def run_evaluate(words: EvaluateWords) -> None:
     if words.out is not None:
         written = write_report(evaluation, words.out, pictures=pictures)
         tell(f"written to {words.out}: {', '.join(path.name for path in [*written, *pictures])}")
+
+
+_OF_PICTURES = ("format", "images", "ground_truth", "predictions", "annotations", "panoptic", "layers", "tile")
+
+
+def _refuse(words: EvaluateWords, names: Sequence[str], why: str) -> None:
+    """Refuse words that the model has no use for."""
+    for name in names:
+        if getattr(words, name) not in (None, False):
+            raise UserError(f"--{name.replace('_', '-')} is {why}", mend="leave it out")
 
 
 def _heading(evaluation: DetectionEvaluation | PanopticScores) -> str:

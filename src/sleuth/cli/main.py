@@ -30,6 +30,7 @@ data = typer.Typer(help="Check a data set, or write the built-in scenes.", no_ar
 for _command in (
     commands.demo,
     commands.predict,
+    commands.translate,
     commands.train,
     commands.merge,
     commands.evaluate,

@@ -8,21 +8,25 @@ from torch import nn
 from sleuth.cli.console import tell
 from sleuth.cli.drawing import find, found_cell, write_picture
 from sleuth.cli.recipe_words import tables_for_data, with_words
+from sleuth.cli.train_translation import tables_for_text, train_translation, wants_translation
 from sleuth.cli.train_words import TrainWords
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
 from sleuth.geometry.tiles import Tiling
 from sleuth.training.devices import is_main_process
+from sleuth.training.kinds import kind_of
 from sleuth.training.recipe import Recipe, recipe_from_tables
 from sleuth.training.run_folder import next_run_folder
-from sleuth.training.sections import read_toml
+from sleuth.training.sections import Table, read_toml
 from sleuth.training.sources import BUILT_IN_DATA, check_source, open_source, training_source
 from sleuth.training.train import TrainingResult, train
+from sleuth.training.translation_recipe import NUMBERS
 from sleuth.training.trial import estimated_minutes, in_words, measure_pace
 
 SAMPLE_PICTURES = 9
 INTERRUPTED = 130
+BUILT_IN = (BUILT_IN_DATA, NUMBERS)
 
 WORTH_A_TRIAL = 50
 """Steps of a training below which nobody asks how long it takes."""
@@ -30,7 +34,12 @@ WORTH_A_TRIAL = 50
 
 def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
-    recipe, name, remarks = read_recipe(recipe_file, words, out, resume=resume)
+    tables, name, where, remarks = read_tables(recipe_file, words, out, resume=resume)
+    if kind_of(tables) == "translation":
+        return train_translation(tables, words, out, name, where=where, resume=resume)
+    if words.languages is not None:
+        raise UserError("--languages is of text, and pictures are trained on here", mend="leave it out")
+    recipe = recipe_from_tables(with_words(tables, settled(words) if remarks is not None else words), where=where)
     folder = out or next_run_folder(Path("runs"), name)
     source = training_source(recipe)
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None
@@ -39,7 +48,7 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
         _ = held_out and check_source(recipe, held_out)
         if held_out is None:
             tell("no split to measure on: no scores, and the last weights count as the best")
-        for remark in remarks:
+        for remark in remarks or ():
             tell(remark)
         if remarks and not resume:
             _say_how_long(recipe, source, held_out)
@@ -56,10 +65,13 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
     return 0 if result.finished else INTERRUPTED
 
 
-def read_recipe(
+def read_tables(
     recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool
-) -> tuple[Recipe, str, tuple[str, ...]]:
-    """The recipe of a file, of a run to resume, or of the words alone; a name for the run; what was chosen, in lines.
+) -> tuple[Table, str, object, tuple[str, ...] | None]:
+    """The tables of a file, of a run to resume, or of the words alone, before the words have changed them.
+
+    Returns:
+        The tables, a name for the run, where they are from, and what was chosen, in lines: None where a file says it.
 
     Raises:
         UserError: nothing says what to train on, or a key or value is wrong.
@@ -71,17 +83,19 @@ def read_recipe(
         if not recipe_file.is_file():
             raise UserError("there is no run to resume", where=out, mend="start it without --resume")
     if recipe_file is not None:
-        return recipe_from_tables(with_words(read_toml(recipe_file), words), where=recipe_file), recipe_file.stem, ()
+        return read_toml(recipe_file), recipe_file.stem, recipe_file, None
     if words.data is None:
         raise UserError("what to train on is not said", mend="give a recipe (such as recipes/*.toml) or --data DIR")
     remarks: list[str] = []
-    tables = tables_for_data(words, remarks.append)
-    # These are settled.
+    name = words.data if words.data in BUILT_IN else Path(words.data).resolve().stem
+    tables = tables_for_text(words) if wants_translation(words) else tables_for_data(words, remarks.append)
+    return tables, name, "the command line", tuple(remarks)
+
+
+def settled(words: TrainWords) -> TrainWords:
+    """The words without those that the tables for somebody's pictures have followed already."""
     said = ("model", "weights", "scale", "epochs", "steps", "minutes")
-    settled = TrainWords(**vars(words) | dict.fromkeys(said) | {"scratch": False})
-    recipe = recipe_from_tables(with_words(tables, settled), where="the command line")
-    name = BUILT_IN_DATA if words.data == BUILT_IN_DATA else Path(words.data).resolve().stem
-    return recipe, name, tuple(remarks)
+    return TrainWords(**vars(words) | dict.fromkeys(said) | {"scratch": False})
 
 
 def evaluator(recipe: Recipe, source: SampleSource) -> Callable[[nn.Module], dict[str, float]]:

@@ -43,6 +43,7 @@ class TrainWords:
     workers: int | None = None
     skip_faulty: bool = False
     tensorboard: bool = False
+    languages: str | None = None
     overrides: tuple[str, ...] = ()
 
 

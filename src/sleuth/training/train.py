@@ -30,7 +30,7 @@ Evaluate = Callable[[nn.Module], Mapping[str, float]]
 _SIZES = ("APs", "APm", "APl")
 _TOLD = (
     *("AP", "AP50", *_SIZES, "mask AP", "mask AP50", "PQ", "PQ things", "PQ stuff"),
-    *("BLEU", "chrF", "exact match", "perplexity", "top-1", "top-5", "mIoU"),
+    *("BLEU", "chrF", "exact", "perplexity", "top-1", "top-5", "mIoU"),
 )
 """The scores that are told on the way, small, medium and large objects always; metrics.jsonl holds all of them."""
 

@@ -1,0 +1,190 @@
+"""`sleuth train` of a translation model."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from sleuth.cli.console import tell
+from sleuth.cli.train_words import TrainWords, set_length, splits
+from sleuth.data.text.open import is_text, open_text, parse_languages, text_splits
+from sleuth.data.text.samples import TextSource
+from sleuth.errors import UserError
+from sleuth.evaluation.translation import evaluate_translation
+from sleuth.files import atomic_write
+from sleuth.models.seq2seq import Seq2Seq
+from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
+from sleuth.tasks.translator import Translator
+from sleuth.training.devices import is_main_process
+from sleuth.training.run_folder import next_run_folder
+from sleuth.training.sections import Table, set_value
+from sleuth.training.train import TrainingResult, train_work
+from sleuth.training.translation_recipe import NUMBERS, TranslationRecipe, translation_recipe
+from sleuth.training.translation_work import TranslationWork, Vocabularies, open_text_source
+from sleuth.weights.translators import is_translator
+
+INTERRUPTED = 130
+SAMPLE_LINES = 10
+SMALL_DATA = 200_000
+"""Pairs up to which the smaller size learns more."""
+
+
+def wants_translation(words: TrainWords) -> bool:
+    """Whether the words of the command line speak of text."""
+    if words.model is not None and (words.model in SEQ2SEQ_VARIANTS or is_translator(words.model)):
+        return True
+    return words.data is not None and (words.data == NUMBERS or (Path(words.data).exists() and is_text(words.data)))
+
+
+def tables_for_text(words: TrainWords) -> Table:
+    """A recipe for somebody's pairs of sentences.
+
+    Raises:
+        UserError: there are none.
+    """
+    assert words.data is not None
+    numbers = words.data == NUMBERS
+    data: Table = {"path": words.data} | ({"languages": words.languages} if words.languages else {})
+    if not numbers:
+        data |= splits(text_splits(words.data))
+        languages = parse_languages(words.languages) if words.languages else None
+        pairs = len(open_text(words.data, data["train"], languages, skip_faulty=words.skip_faulty))
+    else:
+        pairs = 100_000
+    small = pairs <= SMALL_DATA
+    epochs = 30 if small else 10
+    run: Table = {"epochs": epochs, "evaluate_every": 1 if data.get("val", "val") else 0, "ema_decay": 0.999}
+    return {
+        "model": {"name": "transformer-small" if small else "transformer-base"} | ({"dropout": 0.3} if small else {}),
+        "data": data,
+        "tokenizer": {"kind": "bpe", "vocabulary_size": 8000 if small else 32000},
+        "optimizer": {"rate": 1e-3 if small else 7e-4, "batch_size": 4096},
+        "schedule": {"kind": "inverse_sqrt", "warmup_steps": min(4000, max(100, pairs // 20))},
+        "run": run | {"log_every": 50, "workers": 0},
+        "decoding": {"beams": 1},
+    }
+
+
+def with_text_words(tables: Table, words: TrainWords) -> Table:
+    """The tables of a recipe with what the command line said instead; ``--set`` has the last word.
+
+    Raises:
+        UserError: words that text has no use for, or that contradict each other.
+    """
+    useless: dict[str, object] = {
+        "--scale": words.scale,
+        "--format": words.format,
+        "--images": words.images,
+        "--tile": words.tile,
+    }
+    useless |= {"--annotations": words.annotations, "--lora": words.lora, "--tile-overlap": words.tile_overlap}
+    for word, value in useless.items():
+        if value is not None:
+            raise UserError(f"{word} is of pictures, and text is trained on here", mend="leave it out")
+    model = tables.setdefault("model", {})
+    if words.weights is not None or (words.model is not None and words.model not in SEQ2SEQ_VARIANTS):
+        model["weights"] = words.weights or words.model
+        if words.model not in SEQ2SEQ_VARIANTS:
+            model.pop("name", None)
+    if words.model in SEQ2SEQ_VARIANTS:
+        model["name"] = words.model
+    said: tuple[tuple[str, str, object], ...] = (
+        ("data", "path", words.data),
+        ("data", "languages", words.languages),
+        ("data", "skip_faulty", words.skip_faulty or None),
+        ("model", "freeze", None if words.freeze is None else [part.strip() for part in words.freeze.split(",")]),
+        ("optimizer", "batch_size", words.batch_size),
+        ("optimizer", "rate", words.rate),
+        ("run", "seed", words.seed),
+        ("run", "device", words.device),
+        ("run", "devices", words.devices),
+        ("run", "workers", words.workers),
+        ("run", "tensorboard", words.tensorboard or None),
+    )
+    for section, key, value in said:
+        if value is not None:
+            tables.setdefault(section, {})[key] = value
+    run = tables.setdefault("run", {})
+    set_length(run, words)
+    for override in words.overrides:
+        set_value(tables, override)
+    return tables
+
+
+def train_translation(
+    tables: Table, words: TrainWords, out: Path | None, name: str, *, where: object, resume: bool
+) -> int:
+    """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
+    recipe = translation_recipe(with_text_words(tables, words), where=where)
+    folder = out or next_run_folder(Path("runs"), name)
+    work = TranslationWork(recipe)
+    held_out = open_text_source(recipe, recipe.data.val) if recipe.data.val else None
+    if is_main_process() and held_out is None:
+        tell("no split to measure on: no scores, and the last weights count as the best")
+    result = train_work(
+        work,
+        folder,
+        evaluate=None if held_out is None else evaluator(recipe, work.vocabularies, held_out),
+        render=sampler(recipe, work.vocabularies, held_out or work.source),
+        resume=resume,
+    )
+    if is_main_process():
+        _say_what_came_out(recipe, result)
+    return 0 if result.finished else INTERRUPTED
+
+
+def evaluator(
+    recipe: TranslationRecipe, vocabularies: Vocabularies, source: TextSource
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Measures a model on these pairs."""
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, Seq2Seq)
+        translator = Translator(model, vocabularies.source, vocabularies.target, recipe.decoding)
+        return evaluate_translation(translator, source, recipe.decoding, too_long="split").numbers
+
+    return evaluate
+
+
+def sampler(
+    recipe: TranslationRecipe, vocabularies: Vocabularies, source: TextSource
+) -> Callable[[nn.Module, Path, int], None]:
+    """Writes what a model makes of the first few of these pairs."""
+
+    def write(model: nn.Module, folder: Path, step: int) -> None:
+        assert isinstance(model, Seq2Seq)
+        samples = [source.load(index) for index in range(min(SAMPLE_LINES, len(source)))]
+        translator = Translator(model, vocabularies.source, vocabularies.target, replace(recipe.decoding, n_best=1))
+        found = translator.translate([sample.source for sample in samples], too_long="split")
+        with atomic_write(folder / f"step-{step:06d}.jsonl") as temporary:
+            temporary.write_text(
+                "".join(
+                    json.dumps(
+                        {"source": sample.source, "reference": sample.target, "translation": each[0].text},
+                        ensure_ascii=False,
+                    )
+                    + "\n"
+                    for sample, each in zip(samples, found, strict=True)
+                ),
+                encoding="utf-8",
+            )
+
+    return write
+
+
+def _say_what_came_out(recipe: TranslationRecipe, result: TrainingResult) -> None:
+    if not result.finished:
+        tell(f"  sleuth train --resume --out {result.folder}")
+        return
+    best = "" if result.best_score is None else f", best {recipe.run.score} {result.best_score:.4f}"
+    skipped = f", {result.skipped} steps skipped" if result.skipped else ""
+    tell(f"finished at step {result.step} after {result.seconds:.0f} s{best}{skipped}: {result.folder}")
+    model = result.folder / "best.safetensors"
+    if result.best_score is not None:
+        languages = f" --languages {recipe.data.languages}" if recipe.data.languages else ""
+        tell(
+            f"  sleuth evaluate --model {model} --data {recipe.data.path}{languages} --split {recipe.data.val} --beam 5"
+        )
+    tell(f"  sleuth translate FILE --model {model}")
