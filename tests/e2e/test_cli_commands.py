@@ -170,3 +170,40 @@ def test_check_ends_with_code_one_for_what_would_stop_a_training(cli, coco_data:
     assert "missing" in said.out
     report = cli("data", "check", tmp_path / "data", "--json", "--split", "train").json[0]
     assert any(fault["kind"] == "missing-picture" for fault in report["faults"])
+
+
+def test_trace_shows_training_and_decoding_of_the_paper_translator(cli):
+    """12 source and 10 target words through the base model, whose parameters are the paper's but for its vocabulary."""
+    said = cli("trace", "--model", "transformer-base", "--size", "12x10", "--json")
+    assert said.code == 0, said.err
+    shapes = {step["name"]: step["shape"] for step in said.json["steps"]}
+    assert shapes["memory"] == [1, 12, 512]
+    assert shapes["states"] == [1, 10, 512]
+    assert shapes["logits"] == [1, 10, 8000]
+    steps = {step["name"]: step["shape"] for step in said.json["decoding"]["steps"]}
+    assert steps["keys, values of it"] == [6, 2, 1, 12, 512]
+    assert [steps[f"step {number}"] for number in (1, 10)] == [[6, 2, 1, 1, 512], [6, 2, 1, 10, 512]]
+    # Table 3 of the paper: 65 million with one table of some 37,000 words, where this has two of 8,000.
+    assert said.json["parameters"] - 2 * 8000 * 512 + 37_000 * 512 == pytest.approx(65e6, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--model", "transformer-tiny", "--size", "12"), "not a size of text"),
+        (("--model", "transformer-tiny", "--size", "0x5"), "out of range"),
+        (("--model", "transformer-tiny", "--size", "5x513"), "give 1 to 512 words"),
+        (
+            (
+                "--model",
+                "transformer-smal",
+            ),
+            "unknown model 'transformer-smal'",
+        ),
+    ],
+)
+def test_trace_of_text_refuses_in_one_line(cli, words: tuple[str, ...], message: str):
+    said = cli("trace", *words)
+    assert said.code == 2
+    assert message in said.err
+    assert said.err.count("\n") == 1

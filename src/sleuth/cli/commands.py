@@ -371,14 +371,18 @@ def trace(
     model: ModelName = "detr-r50",
     size: Annotated[
         str | None,
-        typer.Option(help="Height x width of the picture; by default 800x600, or the one size that the model takes."),
+        typer.Option(
+            help="Height x width of the picture; by default 800x600, or the one size that the model takes. Of text, "
+            "source x target words; 12x10."
+        ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="A row for every encoder and decoder layer.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> None:
     """Print the shape of every tensor on the way, as it runs.
 
-    With parameters and FLOPs of each part. An architecture without weights gets random ones: shapes are the same.
+    With parameters and FLOPs of each part. An architecture without weights gets random ones: shapes are the same. Of a
+    translation model: one training step, and each step of decoding with its cache.
     """
     from sleuth.cli.trace import run_trace
 

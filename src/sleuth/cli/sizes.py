@@ -43,3 +43,22 @@ def parse_size(text: str, *, least: int = 32, most: int = 8192) -> tuple[int, in
     if not (least <= height <= most and least <= width <= most):
         raise UserError(f"{text!r} is out of range", where="--size", mend=f"give sides of {least} to {most} pixels")
     return height, width
+
+
+def parse_lengths(text: str, *, most: int) -> tuple[int, int]:
+    """Words of a source and of a target from ``12x10``.
+
+    Raises:
+        UserError: another form, none, or more than the model has positions.
+
+    >>> parse_lengths("12x10", most=512)
+    (12, 10)
+    """
+    match = re.fullmatch(r"(\d{1,6})\s*[x\u00d7X]\s*(\d{1,6})", text.strip())
+    if match is None:
+        mend = "write source x target words, such as 12x10"
+        raise UserError(f"{text!r} is not a size of text", where="--size", mend=mend)
+    source, target = int(match[1]), int(match[2])
+    if not (1 <= source <= most and 1 <= target <= most):
+        raise UserError(f"{text!r} is out of range", where="--size", mend=f"give 1 to {most} words on either side")
+    return source, target

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sleuth.explain.steps import TraceStep
-from sleuth.explain.watch import Part, Watch, parameters_of
+from sleuth.explain.watch import Part, Watch, parameters_of, parameters_of_parts
 from sleuth.models.detector import Detector
 from sleuth.types import ImageBatch, SetPrediction
 
@@ -21,7 +21,7 @@ def part_steps(model: Detector, images: ImageBatch, watch: Watch) -> Iterator[Tr
     """
     prediction = watch.prediction
     assert prediction is not None
-    parameters = _own_parameters(model)
+    parameters = parameters_of_parts(model)
     order = [name for name in watch.parts if name] + [name for name in parameters if name not in watch.parts]
     heads = {name: _kind_of_head(name) for name in order}
 
@@ -92,17 +92,6 @@ def _blocks(name: str, part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from _blocks(f"{name}.{own}", child)
         else:
             yield f"{name}.{own}", child
-
-
-def _own_parameters(model: nn.Module) -> dict[str, int]:
-    """Parameters of each part; what is shared counts with the first."""
-    seen: set[int] = set()
-    found = {}
-    for name, part in model.named_children():
-        new = {id(parameter): parameter.numel() for parameter in part.parameters() if id(parameter) not in seen}
-        seen |= new.keys()
-        found[name] = sum(new.values())
-    return found
 
 
 def _maps(watch: Watch, step: Any) -> Iterator[TraceStep]:

@@ -72,8 +72,8 @@ class Trace:
             "steps": steps,
         }
 
-    def render(self) -> str:
-        """The trace as a table of text."""
+    def render(self, *, note: bool = True) -> str:
+        """The trace as a table of text, with a note on what is counted."""
         rows = [("step", "shape", "parameters", "GFLOPs", "what happens")]
         rows += [
             (
@@ -85,11 +85,13 @@ class Trace:
             )
             for step in self.steps
         ]
-        rows.append(("total", "", f"{self.parameters:,}", f"{self.flops / 1e9:.3f}", self.model))
+        rows.append(
+            ("total", "", f"{self.parameters:,}" if self.parameters else "", f"{self.flops / 1e9:.3f}", self.model)
+        )
         a, b, c, d = (max(len(row[column]) for row in rows) for column in range(4))
         lines = [f"{row[0]:<{a}}  {row[1]:<{b}}  {row[2]:>{c}}  {row[3]:>{d}}  {row[4]}".rstrip() for row in rows]
         rule = "-" * max(len(line) for line in lines)
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], FLOPS_NOTE])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *([FLOPS_NOTE] if note else [])])
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -51,6 +51,7 @@ class Part:
 class Watch:
     """All modules under watch, by qualified name, and the parts that they belong to, in the order in which they ran."""
 
+    flops_so_far: Callable[[], int]
     seen: dict[str, Seen] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     prediction: SetPrediction | None = None
@@ -59,28 +60,52 @@ class Watch:
     total_flops: int = 0
 
 
-@torch.no_grad()
-def watch_run(model: Detector, images: ImageBatch) -> Watch:
-    """One run under watch, in evaluation mode."""
-    watch, modes = Watch(), {part: part.training for part in model.modules()}
+@contextmanager
+def watched(model: nn.Module) -> Iterator[Watch]:
+    """Everything that a model does within the block, in evaluation mode and without gradients.
+
+    `Watch.flops_so_far` tells in between; the total is there at the end.
+    """
+    modes = {part: part.training for part in model.modules()}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()
     for parameter in trained:
         parameter.requires_grad_(False)  # the counter asks for the gradient of any that is handed to a module
     try:
         counter = FlopCounterMode(display=False)
-        with _explicit_cores(model), counter, _watching(model, watch, counter.get_total_flops):
-            watch.prediction = model(images)
-            before = counter.get_total_flops()
-            watch.masks = _every_mask(watch.prediction)
-            watch.mask_flops = counter.get_total_flops() - before
+        watch = Watch(flops_so_far=counter.get_total_flops)
+        with torch.no_grad(), _explicit_cores(model), counter, _watching(model, watch, counter.get_total_flops):
+            yield watch
         watch.total_flops = counter.get_total_flops()
     finally:
         for part, training in modes.items():
             part.training = training
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+def watch_run(model: Detector, images: ImageBatch) -> Watch:
+    """One run of a detector under watch."""
+    with watched(model) as watch:
+        watch.prediction = model(images)
+        before = watch.flops_so_far()
+        watch.masks = _every_mask(watch.prediction)
+        watch.mask_flops = watch.flops_so_far() - before
     return watch
+
+
+def gradient_flops(model: nn.Module, loss_of: Callable[[], Tensor]) -> int:
+    """FLOPs of a loss and of its gradient by every parameter, in evaluation mode; no gradient is kept."""
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        with torch.enable_grad(), _explicit_cores(model), FlopCounterMode(display=False) as counter:
+            trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            torch.autograd.grad(loss_of(), trained, allow_unused=True)
+        return counter.get_total_flops()
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _every_mask(prediction: SetPrediction) -> Tensor | None:
@@ -158,3 +183,14 @@ def _explicit_cores(model: nn.Module) -> Iterator[None]:
 def parameters_of(part: nn.Module) -> int:
     """How many numbers training may change."""
     return sum(parameter.numel() for parameter in part.parameters())
+
+
+def parameters_of_parts(model: nn.Module) -> dict[str, int]:
+    """Parameters of each part, a model's own child; what is shared counts with the first."""
+    known: set[int] = set()
+    found = {}
+    for name, part in model.named_children():
+        new = {id(parameter): parameter.numel() for parameter in part.parameters() if id(parameter) not in known}
+        known |= new.keys()
+        found[name] = sum(new.values())
+    return found
