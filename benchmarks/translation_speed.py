@@ -31,7 +31,7 @@ from peer_marian import OPUS_MT, build_ours, build_peer, generation, share_weigh
 from torch import Tensor, nn
 
 from sleuth.models.seq2seq import Seq2SeqConfig
-from sleuth.tasks.decoding import DecodingOptions, translate_ids, turn_weights
+from sleuth.tasks.decoding import DecodingOptions, prepare, translate_ids
 from sleuth.tasks.decoding.sources import padded
 
 SIDES = ("sleuth", "peer")
@@ -81,11 +81,11 @@ def translation(
     options = DecodingOptions(
         beams=case.beams, max_length=words, penalty="power", length_penalty=1.0, force_eos=True, min_length=0
     )
-    turned = turn_weights(model) if side == "sleuth" else None  # once for a model, like loading it
+    prepared = prepare(model) if side == "sleuth" else None  # once for a model, like loading it
     settings = generation(config, beams=case.beams, words=words)
 
     def ours() -> object:
-        return [list(best.ids) for (best, *_) in translate_ids(model, sentences, options, turned=turned)]
+        return [list(best.ids) for (best, *_) in translate_ids(model, sentences, options, prepared=prepared)]
 
     def theirs() -> object:
         ids, valid = padded(sentences, config.pad_id, torch.device(device))

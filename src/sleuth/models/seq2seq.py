@@ -217,9 +217,13 @@ class Seq2Seq(nn.Module):
             words: BOS (and a prefix) at first, then one word at a time.
             cache: from `start`; it takes in the new words.
         """
+        return self.head(self.advance(words, cache))
+
+    @torch.no_grad()
+    def advance(self, words: Int[Tensor, "rows new"], cache: DecoderCache) -> Float[Tensor, "rows dim"]:
+        """As `step`, but the states that the head reads the next words from."""
         queries = self.target_embedding(words, self.target_positions(words.shape[1], cache.length))
-        states = self.decoder.step(queries, cache)
-        return self.head(states[:, -1])
+        return self.decoder.step(queries, cache)[:, -1]
 
 
 def build_seq2seq(config: Seq2SeqConfig) -> Seq2Seq:

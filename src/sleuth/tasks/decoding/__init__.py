@@ -2,9 +2,10 @@
 
 from sleuth.tasks.decoding.alignment import Alignment, align_ids
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
+from sleuth.tasks.decoding.prepared import prepare
 from sleuth.tasks.decoding.scoring import score_ids
 from sleuth.tasks.decoding.stream import stream_ids
-from sleuth.tasks.decoding.translate import iterate_translations, translate_ids, turn_weights
+from sleuth.tasks.decoding.translate import iterate_translations, translate_ids
 
 __all__ = [
     "Alignment",
@@ -12,8 +13,8 @@ __all__ = [
     "Hypothesis",
     "align_ids",
     "iterate_translations",
+    "prepare",
     "score_ids",
     "stream_ids",
     "translate_ids",
-    "turn_weights",
 ]

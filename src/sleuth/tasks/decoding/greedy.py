@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.language import closing_ranks
+from sleuth.nn.shortlist import Shortlist
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
 from sleuth.tasks.decoding.sampling import Choose
@@ -52,7 +53,13 @@ def best_word(scores: Tensor, sentences: Sequence[int]) -> Tensor:
     return top_words(scores, 1)[1][:, 0]
 
 
-def write(model: Seq2Seq, sources: Sources, options: DecodingOptions, choose: Choose = best_word) -> Iterator[Word]:
+def write(
+    model: Seq2Seq,
+    sources: Sources,
+    options: DecodingOptions,
+    choose: Choose = best_word,
+    shortlist: Shortlist | None = None,
+) -> Iterator[Word]:
     """Write the translations of a batch, a word of each sentence at a time.
 
     Args:
@@ -60,24 +67,29 @@ def write(model: Seq2Seq, sources: Sources, options: DecodingOptions, choose: Ch
         sources: the batch.
         options: limits and rules; how to choose is not read from it.
         choose: from scores to words.
+        shortlist: finds the best words without the scores of all, where nothing asks for these.
     """
     rules = Rules(model.config.banned_ids, model.config.eos_id, options)
     with torch.no_grad():
         cache = model.start(model.encode(sources.ids, sources.valid))
     history, new = sources.prefixes, sources.prefixes
     sentences, limits = list(range(len(history))), list(sources.limits)
-    # Rules that change what a word costs; its log-probability is the model's own.
-    edited = options.repetition_penalty != 1 or options.force_eos or options.no_repeat_ngram > 0
+    if choose is not best_word or options.word_scores or rules.edit:
+        shortlist = None
     added = 0
     while sentences:
-        scores = model.step(new, cache).float()
-        log_totals = scores.logsumexp(1) if options.word_scores else None
-        raw = scores.clone() if options.word_scores and edited else scores
-        rules(scores, history, added, limits)
-        words = choose(scores, [sources.numbers[sentence] for sentence in sentences])
         given: Sequence[float | None] = [None] * len(sentences)
-        if log_totals is not None:
-            given = (raw.gather(1, words[:, None])[:, 0] - log_totals).tolist()
+        if shortlist is not None:
+            words = shortlist.best(model.advance(new, cache), rules.left_out(added))
+        else:
+            scores = model.step(new, cache).float()
+            log_totals = scores.logsumexp(1) if options.word_scores else None
+            # What rules change is what a word costs; its log-probability is the model's own.
+            raw = scores.clone() if options.word_scores and rules.edit else scores
+            rules(scores, history, added, limits)
+            words = choose(scores, [sources.numbers[sentence] for sentence in sentences])
+            if log_totals is not None:
+                given = (raw.gather(1, words[:, None])[:, 0] - log_totals).tolist()
         added += 1
         leaves = []
         for sentence, limit, word, score in zip(sentences, limits, words.tolist(), given, strict=True):
@@ -92,12 +104,16 @@ def write(model: Seq2Seq, sources: Sources, options: DecodingOptions, choose: Ch
 
 
 def search(
-    model: Seq2Seq, sources: Sources, options: DecodingOptions, choose: Choose = best_word
+    model: Seq2Seq,
+    sources: Sources,
+    options: DecodingOptions,
+    choose: Choose = best_word,
+    shortlist: Shortlist | None = None,
 ) -> list[list[Hypothesis]]:
     """Translate a batch by greedy search, or by drawing words: one translation of each sentence."""
     prefix = [tuple(row) for row in sources.prefixes[:, 1:].tolist()]
     lines = [_Line(sentence, limit) for sentence, limit in enumerate(sources.limits)]
-    for word in write(model, sources, options, choose):
+    for word in write(model, sources, options, choose, shortlist):
         lines[word.sentence].take(word.id, word.score)
     return [[_hypothesis(line, prefix[line.sentence], model.config.eos_id, options)] for line in lines]
 

@@ -26,6 +26,20 @@ class Rules:
     eos: int
     options: DecodingOptions
 
+    @property
+    def edit(self) -> bool:
+        """Whether scores are changed by more than leaving words out."""
+        options = self.options
+        return options.repetition_penalty != 1 or options.force_eos or options.no_repeat_ngram > 0
+
+    def left_out(self, added: int) -> tuple[int, ...]:
+        """The words that are not emitted now, whatever their score.
+
+        Args:
+            added: how many words the model has added.
+        """
+        return (*self.banned, self.eos) if added < self.options.min_length else self.banned
+
     def __call__(
         self,
         scores: Float[Tensor, "rows vocabulary"],
@@ -45,10 +59,8 @@ class Rules:
             penalise_repetition(scores, history, self.options.repetition_penalty)
         if self.options.no_repeat_ngram:
             forbid_ngrams(scores, history, self.options.no_repeat_ngram)
-        for word in self.banned:
+        for word in self.left_out(added):
             scores[:, word] = _NEVER
-        if added < self.options.min_length:
-            scores[:, self.eos] = _NEVER
         if self.options.no_repeat_ngram:
             # A row that has no word left ends.
             scores[:, self.eos].masked_fill_(scores.amax(1) == _NEVER, 0.0)

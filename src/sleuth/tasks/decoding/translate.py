@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from sleuth.models.seq2seq import Seq2Seq
-from sleuth.nn.turned import TurnedWeights
 from sleuth.tasks.decoding import beam, greedy
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
+from sleuth.tasks.decoding.prepared import Prepared, prepare, unprepared
 from sleuth.tasks.decoding.sampling import sampler
 from sleuth.tasks.decoding.sources import Ids, batches, check_sentences
 
-_ROWS_WORTH_TURNING = 256
+_ROWS_WORTH_COPIES = 256
 
 
 @contextmanager
@@ -27,14 +27,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def turn_weights(model: Seq2Seq) -> TurnedWeights:
-    """Copies of what decoding computes at every step, as a processor reads it fastest; on a GPU nothing is copied.
-
-    They hold as long as the model's weights do not change, and take as much memory as decoder and output.
-    """
-    return TurnedWeights([*model.decoder.step_linears(), model.head])
-
-
 def translate_ids(
     model: Seq2Seq,
     sentences: Sequence[Ids],
@@ -43,7 +35,7 @@ def translate_ids(
     prefixes: Sequence[Ids] | None = None,
     max_sentences: int = 64,
     max_tokens: int = 4096,
-    turned: TurnedWeights | None = None,
+    prepared: Prepared | None = None,
 ) -> list[list[Hypothesis]]:
     """Translate sentences; for each the ``n_best`` translations, best first.
 
@@ -57,14 +49,20 @@ def translate_ids(
         prefixes: the words that each translation must begin with, without BOS.
         max_sentences: the most sentences of a batch.
         max_tokens: the most source tokens of a batch, padding included.
-        turned: from `turn_weights`, for a model that is to translate many times; None makes them for large jobs.
+        prepared: from `prepare`, for a model that is to translate many times; None makes them for large jobs.
 
     Raises:
         UserError: a sentence or prefix is longer than the model's positions, or has words that the model has not.
     """
     found: list[list[Hypothesis]] = [[] for _ in sentences]
     for number, hypotheses in iterate_translations(
-        model, sentences, options, prefixes=prefixes, max_sentences=max_sentences, max_tokens=max_tokens, turned=turned
+        model,
+        sentences,
+        options,
+        prefixes=prefixes,
+        max_sentences=max_sentences,
+        max_tokens=max_tokens,
+        prepared=prepared,
     ):
         found[number] = hypotheses
     return found
@@ -78,7 +76,7 @@ def iterate_translations(
     prefixes: Sequence[Ids] | None = None,
     max_sentences: int = 64,
     max_tokens: int = 4096,
-    turned: TurnedWeights | None = None,
+    prepared: Prepared | None = None,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """As `translate_ids`, but sentence numbers and translations as batches are done: for showing progress."""
     options = DecodingOptions() if options is None else options
@@ -92,8 +90,8 @@ def iterate_translations(
     every = [sentence for sentence in sentences for _ in range(copies)]
     every_prefix = [prefix for prefix in prefixes for _ in range(copies)]
     device = model.target_embedding.table.weight.device
-    if turned is None:
-        turned = turn_weights(model) if len(every) * options.beams >= _ROWS_WORTH_TURNING else TurnedWeights(())
+    if prepared is None:
+        prepared = prepare(model) if len(every) * options.beams >= _ROWS_WORTH_COPIES else unprepared()
     waiting: dict[int, list[tuple[int, Hypothesis]]] = {}
     for sources in batches(
         every,
@@ -104,11 +102,11 @@ def iterate_translations(
         max_tokens=max_tokens,
         device=device,
     ):
-        with evaluating(model), turned, torch.inference_mode():
+        with evaluating(model), prepared.in_use(), torch.inference_mode():
             if options.sample:
                 results = greedy.search(model, sources, options, sampler(options))
             elif options.beams == 1:
-                results = greedy.search(model, sources, options)
+                results = greedy.search(model, sources, options, shortlist=prepared.shortlist)
             else:
                 results = beam.search(model, sources, options)
         for place, hypotheses in zip(sources.numbers, results, strict=True):

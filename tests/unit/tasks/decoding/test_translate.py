@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from sleuth.errors import UserError
+from sleuth.nn.shortlist import Shortlist
 from sleuth.tasks.decoding import (
     DecodingOptions,
     Hypothesis,
     iterate_translations,
+    prepare,
     stream_ids,
     translate_ids,
-    turn_weights,
 )
+from sleuth.tasks.decoding.prepared import Prepared
 from sleuth.tasks.decoding.sources import batches
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -90,12 +92,20 @@ def test_prefixes_are_as_many_as_sentences() -> None:
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_turned_weights_change_no_word(beams: int) -> None:
+def test_copies_of_weights_change_no_word(beams: int) -> None:
     model, sentences, options = writer(), some_sentences(9), DecodingOptions(beams=beams, max_length=9)
-    turned = turn_weights(model)
-    found = translate_ids(model, sentences, options, turned=turned)
+    prepared = prepare(model)
+    found = translate_ids(model, sentences, options, prepared=prepared)
     assert [best.ids for (best,) in found] == [best.ids for (best,) in translate_ids(model, sentences, options)]
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("options", [DecodingOptions(max_length=9), DecodingOptions(max_length=9, min_length=4)])
+def test_a_shortlist_changes_no_word(options: DecodingOptions) -> None:
+    model, sentences = writer(eos=1.0), some_sentences(9)
+    prepared = Prepared(prepare(model).turned, Shortlist(model.head))
+    found = translate_ids(model, sentences, options, prepared=prepared)
+    assert [best.ids for (best,) in found] == [best.ids for (best,) in translate_ids(model, sentences, options)]
 
 
 # Streaming
