@@ -1,6 +1,7 @@
 """Sleuth: query-based vision with Transformers.
 
-``sleuth.load(name_or_path)`` gives a predictor. PyTorch is imported only when something is asked for.
+``sleuth.load(name_or_path)`` gives a predictor, or of a translation model a translator. PyTorch is imported only when
+something is asked for.
 """
 
 from importlib import import_module
@@ -9,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sleuth.errors import UserError
     from sleuth.runtime.detections import Detections
-    from sleuth.runtime.predictor import Predictor, load
+    from sleuth.runtime.load import load
+    from sleuth.runtime.predictor import Predictor
+    from sleuth.tasks.translator import Translator
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Detections": "sleuth.runtime.detections",
     "Predictor": "sleuth.runtime.predictor",
-    "load": "sleuth.runtime.predictor",
+    "Translator": "sleuth.tasks.translator",
+    "load": "sleuth.runtime.load",
     "UserError": "sleuth.errors",
 }
 
-__all__ = ["Detections", "Predictor", "UserError", "__version__", "load"]
+__all__ = ["Detections", "Predictor", "Translator", "UserError", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

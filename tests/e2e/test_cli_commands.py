@@ -23,6 +23,8 @@ def test_models_lists_what_can_be_loaded(cli, hub):
     listed = {entry["name"]: entry for entry in cli("models", "--json").json}
     assert set(CATALOG) < set(listed)
     assert listed["detr-r50"]["config"]["num_queries"] == 100
+    assert listed["transformer-base"]["config"]["dim"] == 512
+    assert listed["transformer-base"]["task"] == listed["Helsinki-NLP/opus-mt-en-de"]["task"] == "translation"
     assert listed["detr-r50"]["weights"] is False
     assert listed["detr-scenes"]["place"] == "bundled"
     resnet = listed["facebook/detr-resnet-50"]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import sleuth
+
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 TINY = [
     "--set",
@@ -192,3 +194,31 @@ def test_a_model_goes_to_hugging_face_and_comes_back(pairs: Path, cli, tmp_path:
     (tmp_path / "in.txt").write_text("one two three\nfour five\n")
     words = ("translate", tmp_path / "in.txt", "--beam", 1, "--max-length", 20, "--model")
     assert cli(*words, tmp_path / "hf").out == cli(*words, tmp_path / "run").out
+
+
+def test_alignments_are_drawn(trained: Path, cli, size_of, tmp_path: Path):
+    (tmp_path / "in.txt").write_text("one two three\n\nfour\n")
+    words = ("translate", tmp_path / "in.txt", "--model", trained, "--min-length", 2)
+    said = cli(*words, "--plot", tmp_path / "pictures")
+    assert said.code == 0, said.err
+    assert said.out == cli(*words).out
+    drawn = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in drawn] == ["line-01.png", "line-03.png"], "an empty line has none"
+    assert all(min(size_of(path)) > 100 for path in drawn)
+    assert "--plot" in cli(*words, "--plot", tmp_path / "pictures", "--stream").err
+
+
+def test_the_package_loads_a_translator(trained: Path, cli, tmp_path: Path):
+    translator = sleuth.load(trained, device="cpu")
+    assert isinstance(translator, sleuth.Translator)
+    (tmp_path / "in.txt").write_text("one two three\n")
+    (found,) = translator.translate(["one two three"])
+    assert found[0].text + "\n" == cli("translate", tmp_path / "in.txt", "--model", trained).out
+
+
+def test_trace_of_a_trained_model(trained: Path, cli):
+    said = cli("trace", "--model", trained, "--size", "4x3", "--json")
+    assert said.code == 0, said.err
+    steps = {step["name"]: step["shape"] for step in said.json["decoding"]["steps"]}
+    assert steps["memory"] == [1, 4, 32]
+    assert steps["step 3"] == [1, 2, 1, 3, 32]

@@ -20,17 +20,23 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the annotated pictures.")] = Path("sleuth-demo"),
-    model: ModelName = "sleuth-scenes",
-    scenes: Annotated[int, typer.Option(help="How many held-out scenes AP is measured on.")] = 100,
+    what: Annotated[str, typer.Argument(help="What to show: detect or translate.")] = "detect",
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("sleuth-demo"),
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="By default the bundled one: sleuth-scenes, or numbers.")
+    ] = None,
+    scenes: Annotated[
+        int | None, typer.Option(help="How many held-out scenes, or numbers, are measured; by default 100, or 400.")
+    ] = None,
 ) -> None:
-    """Find, trace, measure and draw with the bundled model: offline.
+    """Show what a bundled model does, how, and how well: offline.
 
-    On scenes that it has never seen; it takes less than a minute.
+    It finds, traces, measures and draws on scenes that it has never seen. With `translate`, it writes numbers out in
+    English and Chinese and back in digits, word by word, and draws what it looked at. Either takes less than a minute.
     """
-    from sleuth.cli.demo import run_demo
+    from sleuth.cli.demos import show
 
-    run_demo(out, model, scenes)
+    show(what, out, model, scenes)
 
 
 def predict(
@@ -187,6 +193,9 @@ def translate(
     n_best: Annotated[int, typer.Option(help="Translations of each line, each with its score.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="A JSON object a line: tokens and scores too.")] = False,
     align: Annotated[bool, typer.Option("--align", help="Say which word came from which, by attention.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of this: of the best translation of the first 10 lines.")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Write each word as soon as it is there.")] = False,
     score: Annotated[
         Path | None, typer.Option(help="Do not translate: the log-probability of these translations, a line each.")
@@ -230,6 +239,7 @@ def translate(
             n_best=n_best,
             json=json,
             align=align,
+            plot=plot,
             stream=stream,
             score=score,
             prefix=prefix,

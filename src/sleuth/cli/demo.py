@@ -78,7 +78,7 @@ def run_demo(folder: Path, model: str, scenes: int) -> None:
 
 def _overview(samples: Sequence[Sample], found: Sequence[Detections], names: Sequence[str]) -> "Table":
     """What is in each scene beside what was found, both by name."""
-    table = _table(f"What it found (score {THRESHOLD:g} and up)", ("scene", "there are", "found", "scores"))
+    table = plain_table(f"What it found (score {THRESHOLD:g} and up)", ("scene", "there are", "found", "scores"))
     for sample, each in zip(samples, found, strict=True):
         scores = f"{float(each.scores.min()):.2f} to {float(each.scores.max()):.2f}" if len(each) else ""
         there = ", ".join(sorted(names[label] for label in sample.labels.tolist()))
@@ -88,13 +88,14 @@ def _overview(samples: Sequence[Sample], found: Sequence[Detections], names: Seq
 
 def _boxes(found: Detections) -> "Table":
     """The objects of one scene with their boxes."""
-    table = _table(f"{found.source}, box by box (pixels)", ("object", "score", "left", "top", "width", "height"))
+    table = plain_table(f"{found.source}, box by box (pixels)", ("object", "score", "left", "top", "width", "height"))
     for entry in found.to_json()["detections"]:
         table.add_row(entry["label"], f"{entry['score']:.2f}", *(f"{value:.1f}" for value in entry["bbox"]))
     return table
 
 
-def _table(title: str, columns: Sequence[str]) -> "Table":
+def plain_table(title: str, columns: Sequence[str]) -> "Table":
+    """A table without frames, for a terminal."""
     from rich import box
     from rich.table import Table
 
@@ -125,7 +126,7 @@ def _part(folder: Path, samples: Sequence[Sample]) -> "Table | None":
     cells, side = parted_cells(found, enlarge=PANOPTIC_ENLARGE)
     heading = f"{PANOPTIC_MODEL}: every pixel of the same scenes"
     write_picture(folder / "panoptic.png", cells, heading=heading, side=side)
-    table = _table(f"{PANOPTIC_MODEL} parts the same scenes into things and stuff", ("scene", "things", "stuff"))
+    table = plain_table(f"{PANOPTIC_MODEL} parts the same scenes into things and stuff", ("scene", "things", "stuff"))
     for each in found:
         things, stuff = told_segments(each)
         table.add_row(each.source, things, stuff)

@@ -10,6 +10,7 @@ _OWN_PAGES = {
     "sleuth-scenes": "../sleuth.md",
     "detr-scenes": "../detr-scenes.md",
     "detr-scenes-panoptic": "../detr-scenes-panoptic.md",
+    "numbers": "../translation.md",
 }
 
 
@@ -52,7 +53,8 @@ def _overview() -> str:
     )
     return (
         f"{_HEAD}\n# Models\n\nWhat can be loaded by name. `sleuth models` prints the same, and what is here."
-        f"\n\n{head}{rows}\nScores of the hub's models are as published, on COCO val2017, in percent.\n"
+        f"\n\n{head}{rows}\nScores of the hub's models are as published, in percent: on COCO val2017; BLEU of translators on"
+        " Tatoeba.\n"
     )
 
 
@@ -60,7 +62,7 @@ def _page(name: str, listed: Listed) -> str:
     facts = [
         ("task", listed.task),
         ("parameters", f"{listed.parameters:,}"),
-        ("score", f"{listed.score} ({listed.measured_on})" if listed.scores else "none: it has no weights"),
+        ("score", f"{listed.score} ({listed.measured_on})" if listed.scores else _UNSCORED[listed.kind]),
         ("licence", listed.licence),
         ("origin", listed.origin),
         ("weights", _weights(listed)),
@@ -82,16 +84,25 @@ def _weights(listed: Listed) -> str:
     }[listed.kind]
 
 
+_UNSCORED = {"architecture": "none: it has no weights", "bundled": "not measured yet", "hub": "none published"}
+
+
 def _use(name: str, listed: Listed) -> str:
     if listed.kind != "architecture":
+        ask, tune, found = _ASKING[listed.task == "translation"]
         return (
-            f"```sh\nuv run sleuth predict picture.jpg --model {name}\n"
-            f"uv run sleuth train --data my-pictures/ --model {name}  # fine-tune it\n```\n\n"
-            f'```python\nimport sleuth\n\ndetector = sleuth.load("{name}")\n```\n'
+            f"```sh\nuv run sleuth {ask} --model {name}\n"
+            f"uv run sleuth train --data {tune} --model {name}  # fine-tune it\n"
+            f'```\n\n```python\nimport sleuth\n\n{found} = sleuth.load("{name}")\n```\n'
         )
     published = published_as(name)
     also = f"\nWith published weights: [{published}]({page_name(published)}).\n" if published else ""
-    return (
-        f"```sh\nuv run sleuth train --data my-pictures/ --model {name}\n"
-        f"uv run sleuth trace --model {name}\n```\n{also}"
-    )
+    data = _ASKING[listed.task == "translation"][1]
+    return f"```sh\nuv run sleuth train --data {data} --model {name}\nuv run sleuth trace --model {name}\n```\n{also}"
+
+
+_ASKING = (
+    ("predict picture.jpg", "my-pictures/", "detector"),
+    ("translate text.txt", "my-pairs/ --languages en-de", "translator"),
+)
+"""Of detectors and of translators: how they are asked and trained on the command line, and what Python gets."""

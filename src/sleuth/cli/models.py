@@ -40,7 +40,7 @@ def _print_table() -> None:
         print_text("  ".join(cells).rstrip())
     print_text(
         "\nWeights: bundled with Sleuth, cached on this machine, not yet (downloaded when first used), or none: an"
-        "\narchitecture to train. Scores of the hub's models are as published, on COCO val2017."
+        "\narchitecture to train. Scores of the hub's models are as published, on COCO val2017 and, BLEU, on Tatoeba."
         "\nAlso: any model of these families on the hub (organisation/model), a folder with config.json and weights, a"
         "\n.pth file of an original project, a .safetensors file that you have trained, or its run folder."
     )
@@ -51,6 +51,7 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
     from dataclasses import asdict
 
     from sleuth.models.families import family_of
+    from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
     from sleuth.weights.catalog import CATALOG
 
     place = place_of(name, listed)
@@ -70,4 +71,6 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
     if name in CATALOG:
         values["family"] = family_of(CATALOG[name].config).name
         values |= {"config": asdict(CATALOG[name].config), "preprocess": asdict(CATALOG[name].preprocess)}
+    if name in SEQ2SEQ_VARIANTS:
+        values |= {"family": "seq2seq", "config": asdict(SEQ2SEQ_VARIANTS[name])}
     return values

@@ -13,7 +13,7 @@ from sleuth.errors import UserError
 from sleuth.runtime.annotate import Annotator
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.panoptic_files import INDEX, MAPS, PanopticWriter
-from sleuth.runtime.predictor import Predictor, load
+from sleuth.runtime.predictor import Predictor, load_predictor
 from sleuth.runtime.sources import Frame, Item, expand_sources
 
 DEFAULT_FOLDER = Path("sleuth-found")
@@ -52,7 +52,7 @@ def run_predict(words: PredictWords) -> None:
     if tiling is not None and words.panoptic is not None:
         raise UserError("tiles give boxes, not panoptic maps", where="--tile", mend="leave out --tile or --panoptic")
     items = expand_sources(words.sources)
-    predictor = load(words.model, words.device)
+    predictor = load_predictor(words.model, words.device)
     _check_masks(words, predictor)
     nowhere = words.out is None and words.json is None and words.panoptic is None
     folder = DEFAULT_FOLDER if nowhere else words.out

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sleuth.cli.alignment_pictures import draw_alignment, drawable
 from sleuth.cli.console import progress, tell
 from sleuth.errors import UserError
-from sleuth.files import atomic_write
+from sleuth.files import atomic_write, make_folder
 from sleuth.runtime.ctranslate2 import in_ctranslate2
 from sleuth.runtime.devices import choose_device
 from sleuth.tasks.decoding.options import DecodingOptions
@@ -22,6 +23,9 @@ AT_ONCE = 2048
 """Lines that are sorted by length together; those of a pipe are answered once so many are there, or it ends."""
 
 RUNTIMES = ("torch", "ctranslate2")
+
+PLOTTED = 10
+"""Lines whose alignment is drawn."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class TranslateWords:
     n_best: int = 1
     json: bool = False
     align: bool = False
+    plot: Path | None = None
     stream: bool = False
     score: Path | None = None
     prefix: str | None = None
@@ -59,6 +64,8 @@ def run_translate(words: TranslateWords) -> None:
     """Translate a file or standard input, line for line."""
     _check(words)
     loaded = open_translator(words.model)
+    if words.plot is not None:
+        make_folder(words.plot)
     options = options_from(words, loaded.decoding)
     with _input(words.file) as raw, _output(words.out) as sink:
         lines = _lines(raw, words.file)
@@ -89,6 +96,8 @@ def run_translate(words: TranslateWords) -> None:
                 )
                 for number, (line, translations) in enumerate(zip(chunk, found, strict=True), start=done + 1):
                     _write(sink, number, line, translations, words, loaded)
+                    if words.plot is not None and number <= PLOTTED:
+                        _plot(translator, number, translations[0], words.plot)
                 sink.flush()
                 done += len(chunk)
                 advance(done)
@@ -134,12 +143,15 @@ def _check(words: TranslateWords) -> None:
         raise UserError(f"--long {words.long} is unknown", mend="choose refuse or split")
     if words.batch_size < 1:
         raise UserError("a batch of no lines", where="--batch-size", mend="give 1 or more")
-    if words.stream and (words.n_best > 1 or (words.beam or 1) > 1 or words.json or words.align):
+    aligned = words.align or words.plot is not None
+    if words.stream and (words.n_best > 1 or (words.beam or 1) > 1 or words.json or aligned):
         raise UserError(
-            "--stream writes one translation as it grows", mend="leave --beam, --n-best, --json, --align out"
+            "--stream writes one translation as it grows", mend="leave --beam, --n-best, --json, --align, --plot out"
         )
-    if words.runtime == "ctranslate2" and (words.stream or words.align or words.score is not None):
-        raise UserError("--stream, --align and --score need the torch runtime", mend="leave --runtime out")
+    if words.plot is not None and words.score is not None:
+        raise UserError("--plot draws translations that are made here", mend="leave --score out")
+    if words.runtime == "ctranslate2" and (words.stream or aligned or words.score is not None):
+        raise UserError("--stream, --align, --plot and --score need the torch runtime", mend="leave --runtime out")
 
 
 @contextmanager
@@ -228,6 +240,13 @@ def _write(
         records.append(record)
     value = {"line": number, "source": line, "translations": records}
     sink.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _plot(translator: Translator, number: int, translation: Translation, folder: Path) -> None:
+    """Draw what each word of a translation looked at; an empty line and one in pieces have no picture."""
+    alignment = drawable(translator, translation)
+    if alignment is not None:
+        draw_alignment(alignment, folder / f"line-{number:02}.png")
 
 
 def _rounded(value: float | None) -> float | None:

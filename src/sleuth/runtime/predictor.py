@@ -39,14 +39,11 @@ class _Wish:
     tiling: Tiling | None
 
 
-def load(name_or_path: str | Path, device: str = "auto") -> "Predictor":
+def load_predictor(name_or_path: str | Path, device: str = "auto") -> "Predictor":
     """A model ready to find objects.
 
     Args:
-        name_or_path: a name from the catalog that has weights (``detr-scenes``); a model of the Hugging Face hub
-            (``facebook/detr-resnet-50``, or with ``@revision``), downloaded once; a folder with config.json and
-            weights; a ``.pth`` file of an original project; a ``.safetensors`` file that `sleuth train` wrote, or its
-            run folder.
+        name_or_path: as for `sleuth.load`.
         device: auto, cpu, cuda, cuda:1 or mps.
 
     Raises:

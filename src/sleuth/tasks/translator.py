@@ -54,8 +54,8 @@ class WordAlignment:
     """Which source word each target word came from, as attention has it.
 
     Args:
-        source: source words.
-        target: target words.
+        source: source words, or tokens.
+        target: target words, or tokens.
         shares: of each target word, how much it looked at each source word; what is missing to 1 went to EOS.
         links: (source place, target place) of the source word that each target word looked at most.
     """
@@ -228,6 +228,16 @@ class Translator:
             links=tuple(links),
         )
 
+    def align_tokens(self, translation: Translation) -> WordAlignment:
+        """As :meth:`align_words`, token by token: the source's EOS, and a prefix before it, are among the tokens."""
+        weights = self.align([translation])[0]
+        return WordAlignment(
+            source=_told(self.source, translation.source_ids),
+            target=_told(self.target, translation.ids),
+            shares=tuple(map(tuple, weights.weights[:-1].tolist())),
+            links=tuple(weights.links()),
+        )
+
     def score(
         self, lines: Sequence[str], translations: Sequence[str], *, prefix: str | None = None
     ) -> list[list[float]]:
@@ -292,3 +302,9 @@ class Translator:
                 )
             )
         return translations
+
+
+def _told(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:
+    """Tokens as a reader knows them: without marks of spaces, but special tokens as they are."""
+    pieces = tokenizer.pieces(ids)
+    return tuple(tokenizer.decode([id]).strip() or piece for id, piece in zip(ids, pieces, strict=True))

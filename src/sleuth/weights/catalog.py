@@ -133,6 +133,9 @@ def entry(name: str) -> CatalogEntry:
     """
     if name in CATALOG:
         return CATALOG[name]
+    if name in LISTED and LISTED[name].task == "translation":
+        mend = "use it with `sleuth translate`, `sleuth train` and `sleuth trace`"
+        raise UserError(f"{name!r} translates text and finds no objects", mend=mend)
     # Of the hub's names, people leave out the first part.
     spoken = {known.split("/")[-1]: known for known in LISTED} | {known: known for known in (*LISTED, *CATALOG)}
     near = get_close_matches(name, spoken, n=1, cutoff=0.6)

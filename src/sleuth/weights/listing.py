@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Task = Literal["detection", "panoptic segmentation"]
+Task = Literal["detection", "panoptic segmentation", "translation"]
 Kind = Literal["bundled", "hub", "architecture"]
 
 _ORIGINAL = "facebookresearch/detr, served by the Hugging Face hub"
@@ -16,6 +16,7 @@ _DFINE = "Peterande/D-FINE, served by the Hugging Face hub"
 _RTDETR = "lyuwenyu/RT-DETR, served by the Hugging Face hub"
 _HERE = "this project"
 _APACHE = "Apache-2.0"
+_OPUS = "Helsinki-NLP/OPUS-MT-train, served by the Hugging Face hub"
 _COCO = "COCO val2017, published"
 _SCENES = "500 held-out scenes of the test split, measured here"
 
@@ -28,8 +29,9 @@ class Listed:
         about: one line.
         kind: bundled (its weights come with Sleuth), hub (they are downloaded), or architecture (no weights).
         task: what it answers.
-        parameters: how many numbers training may change; the constants of frozen batch norm are not counted.
-        architecture: the name in `CATALOG` that builds it.
+        parameters: how many numbers training may change; the constants of frozen batch norm are not counted. Of an
+            encoder-decoder Transformer, with 8,000 words on either side.
+        architecture: the name in `CATALOG`, or in `SEQ2SEQ_VARIANTS`, that builds it or one of its size.
         scores: published (in percent) or measured (0 to 1), by the metric's name.
         measured_on: what the scores were measured on, and by whom.
         licence: of the weights.
@@ -63,6 +65,28 @@ def _dfine(size: str, parameters: int, score: float, *, more: bool = False) -> L
     """A published D-FINE, trained on COCO alone or on Objects365 before."""
     about = f"D-FINE-{size.upper()}" + (", trained on Objects365 first" if more else "")
     return _published(about, f"dfine-{size}", parameters, {"box AP": score}, _DFINE)
+
+
+def _opus(languages: str, vocabulary: int, score: float, licence: str = _APACHE) -> Listed:
+    """A published Marian model: six layers of the base size on both sides, one vocabulary, one table."""
+    about = f"OPUS-MT, {languages}; Marian, of the base size with SiLU and {vocabulary:,} words"
+    parameters = 44_138_496 + 513 * vocabulary  # a vector and a bias for each word
+    return Listed(
+        about,
+        "hub",
+        "translation",
+        parameters,
+        "transformer-base",
+        {"BLEU": score},
+        "Tatoeba, published",
+        licence,
+        _OPUS,
+    )
+
+
+def _sizes(about: str, name: str, parameters: int) -> Listed:
+    """A size of the encoder-decoder Transformer, without weights."""
+    return Listed(f"{about}, with 8,000 words on either side", "architecture", "translation", parameters, name)
 
 
 LISTED: Mapping[str, Listed] = {
@@ -232,6 +256,21 @@ LISTED: Mapping[str, Listed] = {
     ),
     "rtdetrv2-r50": Listed("RT-DETRv2 with ResNet-50-D", "architecture", "detection", 42_891_372, "rtdetrv2-r50"),
     "rtdetrv2-r101": Listed("RT-DETRv2 with ResNet-101-D", "architecture", "detection", 76_556_268, "rtdetrv2-r101"),
+    "numbers": Listed(
+        "digits to English words and to Chinese numerals, and back; its weights come with Sleuth",
+        "bundled",
+        "translation",
+        675_328,
+        "transformer-tiny",
+    ),
+    "Helsinki-NLP/opus-mt-en-de": _opus("English to German", 58_101, 47.3, "CC-BY-4.0"),
+    "Helsinki-NLP/opus-mt-de-en": _opus("German to English", 58_101, 55.4),
+    "Helsinki-NLP/opus-mt-en-fr": _opus("English to French", 59_514, 50.5),
+    "Helsinki-NLP/opus-mt-zh-en": _opus("Chinese to English", 65_001, 36.1, "CC-BY-4.0"),
+    "transformer-big": _sizes("the paper's big encoder-decoder Transformer", "transformer-big", 192_741_376),
+    "transformer-base": _sizes("the paper's base encoder-decoder Transformer", "transformer-base", 52_330_496),
+    "transformer-small": _sizes("4 and 4 layers of 256, for some 100,000 pairs", "transformer-small", 11_468_800),
+    "transformer-tiny": _sizes("3 and 3 layers of 128, for transliteration and such", "transformer-tiny", 3_436_544),
 }
 
 

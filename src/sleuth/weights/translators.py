@@ -32,6 +32,9 @@ def open_translator(name_or_path: str | Path) -> LoadedTranslator:
     """
     name, path = str(name_or_path), Path(name_or_path)
     if isinstance(name_or_path, str) and name in BUNDLED:
+        if not BUNDLED[name].is_file():
+            what = f"the bundled weights of {name!r} are missing"
+            raise UserError(what, where=BUNDLED[name], mend="install Sleuth again")
         return load_translator(BUNDLED[name])
     if path.is_dir():
         return _of_folder(path)
