@@ -131,9 +131,7 @@ def _draw(
         way = asked[place][0]
         if found[place].ids:
             path = folder / f"{way.lower().replace(' ', '-')}.png"
-            drawn.append(
-                draw_alignment(translator.align_tokens(found[place]), path, f"{way}: {line.split(maxsplit=1)[1]}")
-            )
+            drawn.append(draw_alignment(translator.align_tokens(found[place]), path, way))
     return drawn
 
 

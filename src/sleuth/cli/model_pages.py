@@ -53,8 +53,8 @@ def _overview() -> str:
     )
     return (
         f"{_HEAD}\n# Models\n\nWhat can be loaded by name. `sleuth models` prints the same, and what is here."
-        f"\n\n{head}{rows}\nScores of the hub's models are as published, in percent: on COCO val2017; BLEU of translators on"
-        " Tatoeba.\n"
+        f"\n\n{head}{rows}\nScores of the hub's models are as published, in percent: on COCO val2017; BLEU of translators"
+        " on Tatoeba.\n"
     )
 
 
