@@ -53,8 +53,8 @@ def _overview() -> str:
     )
     return (
         f"{_HEAD}\n# Models\n\nWhat can be loaded by name. `sleuth models` prints the same, and what is here."
-        f"\n\n{head}{rows}\nScores of the hub's models are as published, in percent: on COCO val2017; BLEU of translators"
-        " on Tatoeba.\n"
+        f"\n\n{head}{rows}\nScores of the hub's models are as published, in percent: on COCO val2017; BLEU of"
+        " translators on Tatoeba.\n"
     )
 
 
@@ -62,7 +62,7 @@ def _page(name: str, listed: Listed) -> str:
     facts = [
         ("task", listed.task),
         ("parameters", f"{listed.parameters:,}"),
-        ("score", f"{listed.score} ({listed.measured_on})" if listed.scores else _UNSCORED[listed.kind]),
+        ("score", f"{listed.score} ({listed.measured_on})" if listed.scores else "none: it has no weights"),
         ("licence", listed.licence),
         ("origin", listed.origin),
         ("weights", _weights(listed)),
@@ -82,9 +82,6 @@ def _weights(listed: Listed) -> str:
         "hub": "downloaded when first used, then kept",
         "architecture": "none: train it",
     }[listed.kind]
-
-
-_UNSCORED = {"architecture": "none: it has no weights", "bundled": "not measured yet", "hub": "none published"}
 
 
 def _use(name: str, listed: Listed) -> str:

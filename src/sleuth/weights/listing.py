@@ -262,6 +262,8 @@ LISTED: Mapping[str, Listed] = {
         "translation",
         675_328,
         "transformer-tiny",
+        {"exact match": 0.9994},
+        "5,000 unseen numbers of the test split, measured here",
     ),
     "Helsinki-NLP/opus-mt-en-de": _opus("English to German", 58_101, 47.3, "CC-BY-4.0"),
     "Helsinki-NLP/opus-mt-de-en": _opus("German to English", 58_101, 55.4),
