@@ -94,7 +94,7 @@ def _steps(translator: Translator, line: str) -> "Table":
         (
             str(number),
             translator.target.decode(step.so_far),
-            *(f"{_piece(translator, id)} {chance:.4f}" for id, chance in step.candidates),
+            *(f"{_piece(translator, id)} {_chance(chance)}" for id, chance in step.candidates),
         )
         for number, step in enumerate(
             decoding_steps(translator.model, ids, translator.decoding, candidates=CANDIDATES), start=1
@@ -120,6 +120,10 @@ def _piece(translator: Translator, id: int) -> str:
     if id == translator.model.config.eos_id:
         return "(end)"
     return translator.target.decode([id]).strip() or translator.target.pieces([id])[0]
+
+
+def _chance(value: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else f"{value:.0e}"
 
 
 def _draw(
