@@ -209,3 +209,11 @@ def test_trace_of_text_refuses_in_one_line(cli, words: tuple[str, ...], message:
     assert said.code == 2
     assert message in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["numbers", "transformer-base"])
+def test_translators_are_refused_where_objects_are_asked_for(cli, coco_data: Path, name: str):
+    said = cli("predict", coco_data / "val", "--model", name)
+    assert said.code == 2
+    assert f"{name!r} translates text" in said.err
+    assert said.err.count("\n") == 1
