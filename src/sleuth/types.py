@@ -70,6 +70,36 @@ class TextBatch:
 
 
 @dataclass(frozen=True)
+class ClassBatch:
+    """Pictures with what they show.
+
+    Args:
+        images: the pictures.
+        labels: the class of each; where two were mixed, that of the larger share.
+        wanted: the share of each class, where pictures were mixed; None where each is of its class alone.
+        names: each picture's file or number: errors and skipped steps name it.
+    """
+
+    images: ImageBatch
+    labels: Int[Tensor, " batch"]
+    wanted: Float[Tensor, "batch classes"] | None
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.names)
+
+    def to(self, device: torch.device | str) -> "ClassBatch":
+        """The same batch on another device."""
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device, non_blocking=True),
+            wanted=None if self.wanted is None else self.wanted.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
 class Memory:
     """What the queries question: the encoded picture as a sequence of tokens.
 

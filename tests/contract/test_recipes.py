@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from sleuth.data.classes.digits import DigitPictures
 from sleuth.data.scenes import SceneSource
 from sleuth.models.seq2seq import build_seq2seq
+from sleuth.models.vit import build_vit
 from sleuth.tasks.detection import build_criterion
 from sleuth.training.assemble import build_model
+from sleuth.training.classification_recipe import classification_recipe
 from sleuth.training.kinds import kind_of
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.recipe import Recipe, load_recipe, recipe_from_tables
@@ -34,6 +37,18 @@ def test_translation_recipes_read_back_and_build(text: Path):
     made = translation_recipe(read_toml(text), where=text)
     assert translation_recipe(made.tables(), where="again") == made
     assert sum(parameter.numel() for parameter in build_seq2seq(made.model.config).parameters()) > 100_000
+
+
+@pytest.mark.parametrize(
+    "classes", [path for path in RECIPES if KINDS[path] == "classification"], ids=lambda path: path.stem
+)
+def test_classification_recipes_read_back_and_build(classes: Path):
+    made = classification_recipe(read_toml(classes), where=classes)
+    assert classification_recipe(made.tables(), where="again") == made
+    model = build_vit(made.model.config)
+    assert 100_000 < sum(parameter.numel() for parameter in model.parameters()) <= 4_000_000
+    sample = DigitPictures("val").load(0)
+    assert made.augmentation.one(sample.image, made.size_hw, (0.5, 0.5, 0.5)).shape[1:] == made.size_hw
 
 
 def test_the_three_recipes_are_there():

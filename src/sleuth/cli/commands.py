@@ -61,16 +61,18 @@ def predict(
     ] = None,
     tile: TileSize = None,
     tile_overlap: TileOverlap = None,
+    top: Annotated[int | None, typer.Option(help="Of a classifier: how many classes it names; 5.")] = None,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out what cannot be read.")] = False,
     batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 1,
     device: DeviceName = "auto",
 ) -> None:
-    """Find objects in pictures, folders, globs or videos.
+    """Find objects in pictures, folders, globs or videos; or name what they show.
 
     JSON is a list of {"image", "width", "height", "detections": [{"label", "category_id", "score", "bbox"}]}, where
     bbox is x, y, width, height in pixels of the original picture, the best first. Models with masks add
     "segmentation", COCO's compressed run lengths, to each; those that know stuff (sky, grass) add "segments":
     [{"id", "label", "category_id", "score", "is_thing", "area"}], and --panoptic writes the map that the ids are of.
+    A classifier answers with {"image", "width", "height", "classes": [{"label", "class_id", "score"}]}.
     """
     from sleuth.cli.predict import PredictWords, run_predict
 
@@ -89,6 +91,7 @@ def predict(
             panoptic_threshold=panoptic_threshold,
             tile=tile,
             tile_overlap=tile_overlap,
+            top=top,
         )
     )
 
@@ -96,7 +99,10 @@ def predict(
 def train(
     recipe: Annotated[Path | None, typer.Argument(help="A recipe, a TOML file; or else --data.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes; pairs of sentences, or numbers.")
+        str | None,
+        typer.Option(
+            help="COCO, VOC or YOLO data, or scenes; folders of classes, or digits; pairs of sentences, or numbers."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -280,7 +286,9 @@ def merge(
 
 def evaluate(
     model: Annotated[str | None, typer.Option("--model", "-m", help="A model's name or .safetensors file.")] = None,
-    data: Annotated[str | None, typer.Option(help="A folder in COCO, VOC or YOLO form, or scenes.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="COCO, VOC or YOLO data, or scenes; of classifiers, folders of classes.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data; by default val or the only one.")] = None,
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
@@ -315,13 +323,18 @@ def evaluate(
         str | None, typer.Option(help="Of text: from which to which, such as en-de; where there is more than one way.")
     ] = None,
     beam: Annotated[int | None, typer.Option(help="Of text: beams of the search; by default the model's own.")] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(help="Of classes: knn or linear tells them apart by the model's features of the split train."),
+    ] = None,
     device: DeviceName = "auto",
 ) -> None:
     """Measure a model on data, or any file of results.
 
     The twelve COCO numbers, AP of each class, confusion matrix and precision-recall curves; of masks too, and panoptic
     quality, where there are such. Give --model and --data, or --ground-truth and --predictions: COCO results of boxes
-    or masks, or panoptic JSON files with their PNG files. Of a translation model: BLEU, chrF and exact match.
+    or masks, or panoptic JSON files with their PNG files. Of a translation model: BLEU, chrF and exact match. Of a
+    classifier: top-1, top-5, each class, confusion matrix and calibration.
     """
     from sleuth.cli.evaluate import EvaluateWords, run_evaluate
 
@@ -351,6 +364,7 @@ def evaluate(
             tile_overlap=tile_overlap,
             languages=languages,
             beam=beam,
+            probe=probe,
         )
     )
 
@@ -360,7 +374,8 @@ def convert(
     to: Annotated[
         str,
         typer.Option(
-            help="Whose form: huggingface, original (facebookresearch/detr), ctranslate2 (of translators) or sleuth."
+            help="Whose form: huggingface, original (facebookresearch/detr), ctranslate2 (of translators), "
+            "timm (of classifiers) or sleuth."
         ),
     ],
     out: Annotated[

@@ -6,10 +6,13 @@ from sleuth.cli.console import print_text, tell
 from sleuth.errors import UserError
 from sleuth.files import atomic_folder
 from sleuth.weights.checkpoint import LoadedModel, save_model
+from sleuth.weights.classifier import save_classifier
+from sleuth.weights.classifiers import is_classifier, open_classifier
 from sleuth.weights.origins.ctranslate2_export import export_ctranslate2
 from sleuth.weights.origins.huggingface_export import write_folder
 from sleuth.weights.origins.marian_huggingface_export import write_marian_folder
 from sleuth.weights.origins.original import write_original
+from sleuth.weights.origins.vit_folder import write_vit_huggingface, write_vit_timm
 from sleuth.weights.resolve import RUN_WEIGHTS, open_model
 from sleuth.weights.translator import save_translator
 from sleuth.weights.translators import is_translator, open_translator
@@ -32,6 +35,9 @@ def run_convert(model: str, to: str, out: Path) -> None:
     """
     if is_translator(model):
         _convert_translator(model, to, out)
+        return
+    if is_classifier(model):
+        _convert_classifier(model, to, out)
         return
     if to not in _FORMS:
         raise UserError(f"--to {to} is none of the forms", mend=f"known: {', '.join(_FORMS)}")
@@ -71,6 +77,30 @@ def _convert_translator(model: str, to: str, out: Path) -> None:
                 write_marian_folder(folder, loaded.model, loaded.source, loaded.target, options=loaded.decoding)
             else:
                 save_translator(folder / RUN_WEIGHTS, loaded.model, loaded.card)
+    print_text(f"{model} in the form of {to}: {out}")
+
+
+_CLASSIFIER_FORMS = ("huggingface", "timm", "sleuth")
+
+
+def _convert_classifier(model: str, to: str, out: Path) -> None:
+    """Write a classifier in another form."""
+    if to not in _CLASSIFIER_FORMS:
+        raise UserError(f"--to {to} is no form of a classifier", mend=f"known: {', '.join(_CLASSIFIER_FORMS)}")
+    if out.suffix == ".safetensors" and to != "sleuth":
+        what = f"--to {to} writes a folder, not a .safetensors file"
+        raise UserError(what, where=out, mend="choose another --out")
+    loaded = open_classifier(model)
+    if out.suffix == ".safetensors":
+        save_classifier(out, loaded)
+    else:
+        with atomic_folder(out) as folder:
+            if to == "huggingface":
+                write_vit_huggingface(folder, loaded)
+            elif to == "timm":
+                write_vit_timm(folder, loaded)
+            else:
+                save_classifier(folder / RUN_WEIGHTS, loaded)
     print_text(f"{model} in the form of {to}: {out}")
 
 

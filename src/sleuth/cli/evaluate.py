@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from sleuth.cli.console import out, print_text, progress, tell, write_json
+from sleuth.cli.evaluate_classification import known_probe, run_evaluate_classification
 from sleuth.cli.evaluate_pictures import write_pictures
 from sleuth.cli.evaluate_translation import run_evaluate_translation
 from sleuth.cli.sizes import parse_tiling
@@ -26,6 +27,7 @@ from sleuth.models.detector import has_masks
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
+from sleuth.weights.classifiers import is_classifier
 from sleuth.weights.resolve import open_model
 from sleuth.weights.translators import is_translator
 
@@ -61,12 +63,13 @@ class EvaluateWords:
     tile_overlap: float | None = None
     languages: str | None = None
     beam: int | None = None
+    probe: str | None = None
 
 
 def run_evaluate(words: EvaluateWords) -> None:
     """Measure a model or a result file, print and write what came out."""
     if words.model is not None and is_translator(words.model):
-        _refuse(words, _OF_PICTURES, "of a model that finds objects, and this one translates")
+        _refuse(words, (*_OF_PICTURES, "probe"), "of a model that finds objects, and this one translates")
         run_evaluate_translation(
             words.model,
             words.data,
@@ -80,6 +83,22 @@ def run_evaluate(words: EvaluateWords) -> None:
             device=words.device,
         )
         return
+    if words.model is not None and is_classifier(words.model):
+        _refuse(words, (*_OF_PICTURES, "languages", "beam"), "not of a model that names pictures, as this one does")
+        run_evaluate_classification(
+            words.model,
+            words.data,
+            words.split,
+            limit=words.limit,
+            skip_faulty=words.skip_faulty,
+            batch_size=words.batch_size,
+            out=words.out,
+            as_json=words.json,
+            device=words.device,
+            probe=known_probe(words.probe),
+        )
+        return
+    _refuse(words, ("probe",), "of a model that names pictures, and this one finds objects")
     _refuse(words, ("languages", "beam"), "of a model that translates, and this one finds objects")
     if not 0 <= words.threshold <= 1:
         raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")

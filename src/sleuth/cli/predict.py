@@ -1,20 +1,23 @@
 """`sleuth predict`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sleuth.cli.classify import run_classify
 from sleuth.cli.console import print_text, progress, tell, write_json
 from sleuth.cli.drawing import few, told_segments
+from sleuth.cli.frames import readable
 from sleuth.cli.sizes import parse_tiling
 from sleuth.errors import UserError
 from sleuth.runtime.annotate import Annotator
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.panoptic_files import INDEX, MAPS, PanopticWriter
 from sleuth.runtime.predictor import Predictor, load_predictor
-from sleuth.runtime.sources import Frame, Item, expand_sources
+from sleuth.runtime.sources import Item, expand_sources
+from sleuth.weights.classifiers import is_classifier
 
 DEFAULT_FOLDER = Path("sleuth-found")
 
@@ -36,10 +39,11 @@ class PredictWords:
     panoptic_threshold: float | None
     tile: str | None = None
     tile_overlap: float | None = None
+    top: int | None = None
 
 
 def run_predict(words: PredictWords) -> None:
-    """Find objects, draw them, print them."""
+    """Find objects, draw them, print them; or name what pictures show."""
     if not 0 <= words.threshold <= 1:
         raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")
     if words.batch_size < 1:
@@ -48,6 +52,11 @@ def run_predict(words: PredictWords) -> None:
         raise UserError(
             f"{words.panoptic_threshold:g} is not between 0 and 1", where="--panoptic-threshold", mend="such as 0.85"
         )
+    if is_classifier(words.model):
+        _classify(words)
+        return
+    if words.top is not None:
+        raise UserError("--top is of classifiers, and this model finds objects", mend="leave it out")
     tiling = parse_tiling(words.tile, words.tile_overlap)
     if tiling is not None and words.panoptic is not None:
         raise UserError("tiles give boxes, not panoptic maps", where="--tile", mend="leave out --tile or --panoptic")
@@ -62,7 +71,7 @@ def run_predict(words: PredictWords) -> None:
         annotator = None if folder is None else stack.enter_context(Annotator(folder))
         maps = None if words.panoptic is None else stack.enter_context(PanopticWriter(words.panoptic, predictor.card))
         stream = predictor.stream(
-            _readable(items, words.skip_faulty),
+            readable(items, words.skip_faulty),
             words.threshold,
             batch_size=words.batch_size,
             masks=words.masks,
@@ -92,6 +101,25 @@ def run_predict(words: PredictWords) -> None:
         tell(f"nothing scored {words.threshold:g} or more; try a lower --threshold, or another --model")
 
 
+def _classify(words: PredictWords) -> None:
+    """Name what pictures show, where the model is a classifier."""
+    drawn = {"--out": words.out, "--masks": words.masks, "--panoptic": words.panoptic, "--tile": words.tile}
+    for option, value in drawn.items():
+        if value is not None:
+            raise UserError(
+                f"{option} is of a model that finds objects, and this one names pictures", mend="leave it out"
+            )
+    run_classify(
+        words.sources,
+        words.model,
+        top=5 if words.top is None else words.top,
+        json=words.json,
+        skip_faulty=words.skip_faulty,
+        batch_size=words.batch_size,
+        device=words.device,
+    )
+
+
 def _check_masks(words: PredictWords, predictor: Predictor) -> None:
     """See that masks are asked only of a model that has them."""
     asked = {
@@ -113,17 +141,6 @@ def _panoptic_wanted(words: PredictWords) -> bool | None:
     if words.panoptic is not None:
         return True
     return False if words.masks is False else None
-
-
-def _readable(items: Sequence[Item], skip_faulty: bool) -> Iterator[Frame]:
-    """The pictures of all items; one that cannot be read ends the run, or is named and left out."""
-    for item in items:
-        try:
-            yield from item.frames()
-        except UserError as error:
-            if not skip_faulty:
-                raise UserError(error.what, where=error.where, mend=f"{error.mend}; or give --skip-faulty") from error
-            tell(f"left out: {error.line()}")
 
 
 def _count(items: Sequence[Item]) -> int | None:

@@ -8,8 +8,10 @@ from torch import nn
 from sleuth.cli.console import tell
 from sleuth.cli.drawing import find, found_cell, write_picture
 from sleuth.cli.recipe_words import tables_for_data, with_words
+from sleuth.cli.train_classification import tables_for_classes, train_classification, wants_classification
 from sleuth.cli.train_translation import tables_for_text, train_translation, wants_translation
 from sleuth.cli.train_words import TrainWords
+from sleuth.data.classes.digits import DIGITS
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
@@ -26,7 +28,7 @@ from sleuth.training.trial import estimated_minutes, in_words, measure_pace
 
 SAMPLE_PICTURES = 9
 INTERRUPTED = 130
-BUILT_IN = (BUILT_IN_DATA, NUMBERS)
+BUILT_IN = (BUILT_IN_DATA, NUMBERS, DIGITS)
 
 WORTH_A_TRIAL = 50
 """Steps of a training below which nobody asks how long it takes."""
@@ -35,8 +37,11 @@ WORTH_A_TRIAL = 50
 def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     tables, name, where, remarks = read_tables(recipe_file, words, out, resume=resume)
-    if kind_of(tables) == "translation":
+    kind = kind_of(tables)
+    if kind == "translation":
         return train_translation(tables, words, out, name, where=where, resume=resume)
+    if kind == "classification":
+        return train_classification(tables, words, out, name, where=where, resume=resume)
     if words.languages is not None:
         raise UserError("--languages is of text, and pictures are trained on here", mend="leave it out")
     recipe = recipe_from_tables(with_words(tables, settled(words) if remarks is not None else words), where=where)
@@ -88,7 +93,12 @@ def read_tables(
         raise UserError("what to train on is not said", mend="give a recipe (such as recipes/*.toml) or --data DIR")
     remarks: list[str] = []
     name = words.data if words.data in BUILT_IN else Path(words.data).resolve().stem
-    tables = tables_for_text(words) if wants_translation(words) else tables_for_data(words, remarks.append)
+    if wants_translation(words):
+        tables = tables_for_text(words)
+    elif wants_classification(words):
+        tables = tables_for_classes(words)
+    else:
+        tables = tables_for_data(words, remarks.append)
     return tables, name, "the command line", tuple(remarks)
 
 

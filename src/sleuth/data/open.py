@@ -148,6 +148,15 @@ def split_order(split: str) -> tuple[int, str]:
     return place, split
 
 
+def is_split_name(name: str) -> bool:
+    """Whether this is a name under which people keep a split.
+
+    >>> is_split_name("val2017"), is_split_name("Training"), is_split_name("trains")
+    (True, True, False)
+    """
+    return any(name.lower().rstrip("0123456789") in words for words in _ALIASES.values())
+
+
 def _picture_folder(images: Path | str | None) -> Path | None:
     if images is None:
         return None

@@ -1,5 +1,6 @@
 """Reading picture files of every kind into 8-bit RGB, the right way up."""
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -64,14 +65,40 @@ def read_picture(path: Path | str) -> UInt8[Tensor, "3 height width"]:
     Raises:
         UserError: the file is missing, broken, cut short, no picture, or larger than the limit in pixels.
     """
-    path = Path(path)
-    with _opened(path) as picture:
-        picture.load()
-        # Read after loading: some formats turn themselves while loading and drop the tag.
-        turn = _TURN.get(picture.getexif().get(_ORIENTATION_TAG, 1))
-        upright = picture if turn is None else picture.transpose(turn)
-        pixels = to_rgb(upright)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    with _opened(Path(path)) as picture:
+        return _upright_rgb(picture)
+
+
+def decode_picture(content: bytes, where: Path) -> UInt8[Tensor, "3 height width"]:
+    """The same of a picture that is in memory, such as a member of an archive.
+
+    Args:
+        content: the bytes of the file.
+        where: what messages call it.
+
+    Raises:
+        UserError: as in `read_picture`.
+    """
+    with _opened(where, content) as picture:
+        return _upright_rgb(picture)
+
+
+def check_picture(content: bytes, where: Path) -> tuple[int, int]:
+    """Height and width that a picture in memory has by its header, not turned.
+
+    Raises:
+        UserError: as in `read_picture`, for faults that show in the header.
+    """
+    with _opened(where, content) as picture:
+        return picture.size[1], picture.size[0]
+
+
+def _upright_rgb(picture: Image.Image) -> UInt8[Tensor, "3 height width"]:
+    picture.load()
+    # Read after loading: some formats turn themselves while loading and drop the tag.
+    turn = _TURN.get(picture.getexif().get(_ORIENTATION_TAG, 1))
+    upright = picture if turn is None else picture.transpose(turn)
+    return torch.from_numpy(to_rgb(upright)).permute(2, 0, 1).contiguous()
 
 
 def read_colours(path: Path | str) -> UInt8[np.ndarray, "height width 3"]:
@@ -121,13 +148,13 @@ def pixel_limit() -> int | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture and turn whatever goes wrong inside into a message that names the file."""
+def _opened(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
+    """Open a picture, of a file or of bytes, and turn whatever goes wrong inside into a message that names it."""
     limit = pixel_limit()
     if LIMIT_VARIABLE in os.environ:
         Image.MAX_IMAGE_PIXELS = limit
     try:
-        with Image.open(path) as picture:
+        with Image.open(path if content is None else io.BytesIO(content)) as picture:
             _refuse_bomb(path, picture.size, limit)
             yield picture
     except UserError:
@@ -141,7 +168,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb(path, limit, None) from error
     except UnidentifiedImageError as error:
-        what = "the file is empty" if path.stat().st_size == 0 else "this is no picture that Pillow can read"
+        size = path.stat().st_size if content is None else len(content)
+        what = "the file is empty" if size == 0 else "this is no picture that Pillow can read"
         raise UserError(what, where=path, mend="replace it, or convert it to JPEG or PNG") from error
     except MemoryError as error:
         raise UserError("not enough memory for this picture", where=path, mend="make it smaller") from error

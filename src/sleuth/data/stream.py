@@ -8,13 +8,13 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import Dataset
 
 from sleuth.data.batches import Colour, to_batch
-from sleuth.data.loader import Loader
+from sleuth.data.loader import Loader, Made
 from sleuth.data.samples import Sample, SampleSource
 from sleuth.data.transforms import Resize
 from sleuth.errors import UserError
@@ -34,7 +34,7 @@ def mix(*numbers: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Item:
+class PlannedSample:
     """One sample of a batch: which, the seed of its augmentation, that of its batch, and whether the run is closing."""
 
     index: int
@@ -73,7 +73,7 @@ class _Batches(Dataset[Batch | UserError]):
         self.source, self.collate = source, collate
         self.transforms = {False: transform, True: closing}
 
-    def __getitem__(self, items: Sequence[_Item]) -> Batch | UserError:
+    def __getitem__(self, items: Sequence[PlannedSample]) -> Batch | UserError:
         try:
             samples = [self._sample(item) for item in items]
             transform = self.transforms[items[0].closing]
@@ -82,7 +82,7 @@ class _Batches(Dataset[Batch | UserError]):
         except UserError as error:
             return error
 
-    def _sample(self, item: _Item) -> Sample:
+    def _sample(self, item: PlannedSample) -> Sample:
         sample, transform = self.source.load(item.index), self.transforms[item.closing]
         # Only the CPU generator is forked and seeded: dropout on an accelerator keeps its own course.
         with torch.random.fork_rng(devices=[]):
@@ -105,13 +105,103 @@ class _Collate:
         return to_batch(samples, self.mean, self.std, self.multiple, padded_hw)
 
 
-class TrainingStream:
-    """Shuffled, augmented batches of a source, epoch after epoch.
+class ShuffledStream(Generic[Made]):
+    """Shuffled batches, epoch after epoch, each made from the plan of its samples.
 
-    The order is a permutation drawn from (seed, epoch), each sample's augmentation from (seed, epoch, index). The last
-    samples that do not fill a batch of all ranks wait for another epoch; a source smaller than one batch is repeated.
-    Rank r of w serves the r-th part of each batch of w * batch_size, so that the ranks together see what one process
-    with the larger batch would.
+    The order is a permutation drawn from (seed, epoch), the seed of each sample's augmentation from
+    (seed, epoch, index). The last samples that do not fill a batch of all ranks wait for another epoch; a source
+    smaller than one batch is repeated. Rank r of w serves the r-th part of each batch of w * batch_size, so that the
+    ranks together see what one process with the larger batch would.
+
+    Args:
+        makers: makes a batch of a list of planned samples; a user's fault is returned, to be raised where the user is.
+        size: samples of the source.
+        batch_size: pictures per batch of this rank.
+        seed: seed of order and augmentation.
+        workers: worker processes; 0 prepares batches in this process.
+        rank: number of this process, 0 to world_size - 1.
+        world_size: number of processes that train together.
+        prefetch: batches that each worker prepares ahead.
+        shuffle: False keeps the source's own order.
+        close_at: batches of this rank, from the first epoch's first on, after which the run closes; None never.
+
+    Attributes:
+        close_at: may be set until the run comes near it: workers prepare some batches ahead.
+    """
+
+    def __init__(
+        self,
+        makers: Dataset[Made | UserError],
+        *,
+        size: int,
+        batch_size: int,
+        seed: int = 0,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch: int = 2,
+        shuffle: bool = True,
+        close_at: int | None = None,
+    ) -> None:
+        if size == 0:
+            raise UserError("there are no pictures to train on", where="data", mend="check the folder and the split")
+        if batch_size < 1:
+            raise UserError(f"a batch of {batch_size} pictures is none", mend="give a batch size of at least 1")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} of {world_size}")
+        self.size, self.batch_size, self.seed = size, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.shuffle = shuffle and self.size <= MAX_SHUFFLED
+        self.close_at = close_at
+        self._loader: Loader[list[PlannedSample], Made] = Loader(makers, workers, prefetch)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of one epoch, the same for every rank."""
+        return max(1, self.size // (self.batch_size * self.world_size))
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds that the consumer has waited for data so far."""
+        return self._loader.wait_seconds
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+        return self.batches_per_epoch
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Made]:
+        """The batches of one epoch from ``start_batch`` on.
+
+        Raises:
+            UserError: a picture cannot be read; the message names it.
+        """
+        return self._loader.run(self._plan(epoch, start_batch))
+
+    def _plan(self, epoch: int, start_batch: int) -> Iterator[list[PlannedSample]]:
+        order = self._order(epoch)
+        for batch in range(start_batch, self.batches_per_epoch):
+            first = (batch * self.world_size + self.rank) * self.batch_size
+            shared = mix(self.seed, epoch, batch), self._closing(epoch, batch)
+            yield [self._item(order, epoch, place, *shared) for place in range(first, first + self.batch_size)]
+
+    def _closing(self, epoch: int, batch: int) -> bool:
+        return self.close_at is not None and epoch * self.batches_per_epoch + batch >= self.close_at
+
+    def _order(self, epoch: int) -> Sequence[int] | torch.Tensor:
+        if not self.shuffle:
+            return range(self.size)
+        return torch.randperm(self.size, generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
+
+    def _item(
+        self, order: Sequence[int] | torch.Tensor, epoch: int, place: int, batch_seed: int, closing: bool
+    ) -> PlannedSample:
+        repeat, place = divmod(place, self.size)
+        index = int(order[place])
+        return PlannedSample(index, mix(self.seed, epoch, index, repeat), batch_seed, closing)
+
+
+class TrainingStream(ShuffledStream[Batch]):
+    """Shuffled, augmented batches of annotated pictures; see `ShuffledStream` for the order.
 
     Args:
         source: where samples come from.
@@ -128,9 +218,6 @@ class TrainingStream:
         shuffle: False keeps the source's own order.
         closing: augmentation of the last batches of a run; the same one by default.
         close_at: batches of this rank, from the first epoch's first on, after which the run closes; None never.
-
-    Attributes:
-        close_at: may be set until the run comes near it: workers prepare some batches ahead.
     """
 
     def __init__(
@@ -151,62 +238,18 @@ class TrainingStream:
         closing: Transform | None = None,
         close_at: int | None = None,
     ) -> None:
-        if len(source) == 0:
-            raise UserError("there are no pictures to train on", where="data", mend="check the folder and the split")
-        if batch_size < 1:
-            raise UserError(f"a batch of {batch_size} pictures is none", mend="give a batch size of at least 1")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank {rank} of {world_size}")
-        self.size, self.batch_size, self.seed = len(source), batch_size, seed
-        self.rank, self.world_size = rank, world_size
-        self.shuffle = shuffle and self.size <= MAX_SHUFFLED
-        self.close_at = close_at
-        batches = _Batches(source, augmentation, closing or augmentation, _Collate(mean, std, multiple))
-        self._loader: Loader[list[_Item], Batch] = Loader(batches, workers, prefetch)
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of one epoch, the same for every rank."""
-        return max(1, self.size // (self.batch_size * self.world_size))
-
-    @property
-    def wait_seconds(self) -> float:
-        """Seconds that the consumer has waited for data so far."""
-        return self._loader.wait_seconds
-
-    def __len__(self) -> int:
-        """Batches of one epoch."""
-        return self.batches_per_epoch
-
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from ``start_batch`` on.
-
-        Raises:
-            UserError: a picture cannot be read; the message names it.
-        """
-        return self._loader.run(self._plan(epoch, start_batch))
-
-    def _plan(self, epoch: int, start_batch: int) -> Iterator[list[_Item]]:
-        order = self._order(epoch)
-        for batch in range(start_batch, self.batches_per_epoch):
-            first = (batch * self.world_size + self.rank) * self.batch_size
-            shared = mix(self.seed, epoch, batch), self._closing(epoch, batch)
-            yield [self._item(order, epoch, place, *shared) for place in range(first, first + self.batch_size)]
-
-    def _closing(self, epoch: int, batch: int) -> bool:
-        return self.close_at is not None and epoch * self.batches_per_epoch + batch >= self.close_at
-
-    def _order(self, epoch: int) -> Sequence[int] | torch.Tensor:
-        if not self.shuffle:
-            return range(self.size)
-        return torch.randperm(self.size, generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
-
-    def _item(
-        self, order: Sequence[int] | torch.Tensor, epoch: int, place: int, batch_seed: int, closing: bool
-    ) -> _Item:
-        repeat, place = divmod(place, self.size)
-        index = int(order[place])
-        return _Item(index, mix(self.seed, epoch, index, repeat), batch_seed, closing)
+        super().__init__(
+            _Batches(source, augmentation, closing or augmentation, _Collate(mean, std, multiple)),
+            size=len(source),
+            batch_size=batch_size,
+            seed=seed,
+            workers=workers,
+            rank=rank,
+            world_size=world_size,
+            prefetch=prefetch,
+            shuffle=shuffle,
+            close_at=close_at,
+        )
 
 
 class EvaluationStream:
@@ -243,7 +286,7 @@ class EvaluationStream:
         self.batch_size = batch_size
         resized = Resize(shortest, longest)
         batches = _Batches(source, resized, resized, _Collate(mean, std, multiple))
-        self._loader: Loader[list[_Item], Batch] = Loader(batches, workers, prefetch)
+        self._loader: Loader[list[PlannedSample], Batch] = Loader(batches, workers, prefetch)
 
     @property
     def wait_seconds(self) -> float:
@@ -258,6 +301,6 @@ class EvaluationStream:
         """One pass over the pictures."""
         return self._loader.run(self._plan())
 
-    def _plan(self) -> Iterator[list[_Item]]:
+    def _plan(self) -> Iterator[list[PlannedSample]]:
         for first in range(0, self.size, self.batch_size):
-            yield [_Item(index, 0) for index in range(first, min(first + self.batch_size, self.size))]
+            yield [PlannedSample(index, 0) for index in range(first, min(first + self.batch_size, self.size))]

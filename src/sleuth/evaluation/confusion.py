@@ -99,6 +99,22 @@ def draw_confusion(confusion: ConfusionMatrix) -> Figure:
     Of many classes only those are shown that are there or were found.
     """
     counts, names = _worth_showing(confusion)
+    title = f"Confusion at IoU {confusion.iou:g}, score from {confusion.threshold:g}"
+    return draw_counts(counts, names, title=title, found="Found as", background=True)
+
+
+def draw_counts(
+    counts: Int64[np.ndarray, "truth found"], names: list[str], *, title: str, found: str, background: bool = False
+) -> Figure:
+    """Counts of a confusion matrix as numbers, with each row as shares of the true class as colour.
+
+    Args:
+        counts: rows are true classes, columns what they were taken for.
+        names: of the classes.
+        title: above the picture.
+        found: what the columns are.
+        background: the last row and column are no class, and are set apart by a line.
+    """
     size = len(names)
     cell = 0.62 if size <= 16 else 0.34 if size <= 40 else 0.24
     figure = new_figure(max(cell * size + 2.4, 5.0), max(cell * size + 1.9, 4.4))
@@ -113,7 +129,7 @@ def draw_confusion(confusion: ConfusionMatrix) -> Figure:
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.2 if size <= 40 else 0.5)
     axes.tick_params(which="minor", length=0)
-    for edge in (axes.axhline, axes.axvline):
+    for edge in (axes.axhline, axes.axvline) if background else ():
         edge(size - 1.5, color=FAINT, linewidth=1.2)
     for row, column in zip(*np.nonzero(counts), strict=True):
         ink = "white" if shares[row, column] > 0.45 else INK
@@ -121,9 +137,8 @@ def draw_confusion(confusion: ConfusionMatrix) -> Figure:
         axes.text(column, row, number, ha="center", va="center", fontsize=font * _shrink(number, size), color=ink)
     for side in axes.spines.values():
         side.set_visible(False)
-    title = f"Confusion at IoU {confusion.iou:g}, score from {confusion.threshold:g}"
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
-    axes.set_xlabel("Found as", color=INK)
+    axes.set_xlabel(found, color=INK)
     axes.set_ylabel("Truth", color=INK)
     bar = figure.colorbar(picture, ax=axes, fraction=0.05, pad=0.02, aspect=14, shrink=min(0.75, 4.0 / (cell * size)))
     bar.set_label("share of the row", color=INK, fontsize=9)

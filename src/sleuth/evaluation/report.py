@@ -26,6 +26,7 @@ _TITLES = {
     "mask_precision_recall.png": "Precision and recall of masks",
     "confusion.png": "Confusion of classes",
     "layers.png": "Decoder layers",
+    "reliability.png": "Calibration of scores",
 }
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;color:#1b2a41;max-width:1100px;margin:2rem auto;padding:0 1rem}"
@@ -63,7 +64,7 @@ def write_report(
     else:
         written += _write_detection(evaluation, folder)
     shown = [*pictures, *(path for path in written if path.suffix == ".png")]
-    return [*written, _write_page(folder / "report.html", text(evaluation), shown)]
+    return [*written, write_page(folder / "report.html", text(evaluation), shown)]
 
 
 def _write_detection(evaluation: DetectionEvaluation, folder: Path) -> list[Path]:
@@ -97,7 +98,7 @@ def _write_panoptic(scores: PanopticScores, folder: Path) -> list[Path]:
     ]
 
 
-def _write_page(path: Path, tables: str, pictures: Sequence[Path]) -> Path:
+def write_page(path: Path, tables: str, pictures: Sequence[Path]) -> Path:
     """One page with the tables and all pictures, which lie beside it."""
     order = list(_TITLES)
     known = sorted(pictures, key=lambda file: order.index(file.name) if file.name in order else len(order))

@@ -34,6 +34,22 @@ def _with_registers(size: str) -> VitConfig:
     return replace(_dinov2(size), registers=4, resizing="antialiased")
 
 
+# Sizes for small pictures, which learn from scratch on one machine. Without a class token all patches are asked alike.
+_CIFAR = VitConfig(
+    image_hw=(32, 32),
+    patch_size=4,
+    num_classes=10,
+    dim=192,
+    depth=9,
+    num_heads=3,
+    feedforward_dim=576,
+    pool="mean",
+    norm_after_pool=True,
+    class_token=False,
+    prefix_positions=0,
+)
+_DIGITS = VitConfig(image_hw=(8, 8), patch_size=2, num_classes=10, dim=64, depth=4, num_heads=4, feedforward_dim=128)
+
 VIT_VARIANTS: Mapping[str, VitConfig] = {
     "vit-ti16": _plain("ti", 16),
     "vit-s16": _plain("s", 16),
@@ -57,6 +73,9 @@ VIT_VARIANTS: Mapping[str, VitConfig] = {
     "dinov2-b14-reg4": _with_registers("b"),
     "dinov2-l14-reg4": _with_registers("l"),
     "dinov2-g14-reg4": _with_registers("g"),
+    "vit-cifar": _CIFAR,
+    "vit-digits": _DIGITS,
 }
 """Sizes of Dosovitskiy et al. 2021, table 1, Touvron et al. 2021, table 1, Oquab et al. 2024, table 16, and Darcet et
-al. 2024. A DeiT without distillation token is a ViT that was trained in another way."""
+al. 2024; vit-cifar (3.4 million parameters) and vit-digits are this project's own. A DeiT without distillation token is
+a ViT that was trained in another way."""

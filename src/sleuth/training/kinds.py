@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
+from sleuth.models.vit_variants import VIT_VARIANTS
+from sleuth.weights.classifiers import is_classifier
 from sleuth.weights.translators import is_translator
 
-Kind = Literal["detection", "translation"]
+Kind = Literal["detection", "translation", "classification"]
 
 
 def kind_of(tables: Mapping[str, Any]) -> Kind:
@@ -14,10 +16,18 @@ def kind_of(tables: Mapping[str, Any]) -> Kind:
 
     >>> kind_of({"model": {"name": "transformer-small"}}), kind_of({"model": {"name": "detr-r50"}})
     ('translation', 'detection')
+    >>> kind_of({"model": {"name": "vit-s16"}})
+    'classification'
     """
     model = tables.get("model", {})
     model = model if isinstance(model, Mapping) else {}
     if model.get("family") == "seq2seq" or model.get("name") in SEQ2SEQ_VARIANTS or "tokenizer" in tables:
         return "translation"
+    if model.get("family") == "vit" or model.get("name") in VIT_VARIANTS:
+        return "classification"
     weights = model.get("weights")
-    return "translation" if isinstance(weights, str) and weights and is_translator(weights) else "detection"
+    if not isinstance(weights, str) or not weights:
+        return "detection"
+    if is_translator(weights):
+        return "translation"
+    return "classification" if is_classifier(weights) else "detection"

@@ -1,0 +1,205 @@
+"""`sleuth train` of a classifier."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sleuth.cli.class_pictures import guess_cell
+from sleuth.cli.console import tell
+from sleuth.cli.drawing import write_picture
+from sleuth.cli.train_words import TrainWords, set_length, splits
+from sleuth.data.classes.digits import DIGITS
+from sleuth.data.classes.open import class_splits, is_classes, open_classes
+from sleuth.data.classes.samples import ClassSource
+from sleuth.data.open import available_splits
+from sleuth.errors import UserError
+from sleuth.evaluation.classification import evaluate_classifier
+from sleuth.models.vit_variants import VIT_VARIANTS
+from sleuth.tasks.classification import decode_classes
+from sleuth.tasks.preprocess import Preprocess, preprocess_images
+from sleuth.training.classification_recipe import ClassificationRecipe, classification_recipe
+from sleuth.training.classification_work import ClassificationWork, checked_source
+from sleuth.training.devices import is_main_process
+from sleuth.training.run_folder import next_run_folder
+from sleuth.training.sections import Table, set_value
+from sleuth.training.train import TrainingResult, train_work
+from sleuth.weights.classifiers import BUNDLED, is_classifier
+
+INTERRUPTED = 130
+SAMPLE_PICTURES = 16
+_SMALL_SIDE = 64
+"""Pictures up to this side are small: they are learned from scratch at their own size."""
+
+
+def wants_classification(words: TrainWords) -> bool:
+    """Whether the words of the command line speak of classes of whole pictures."""
+    if words.model is not None:
+        return words.model in VIT_VARIANTS or is_classifier(words.model)
+    if words.data is None or words.format is not None or words.annotations is not None:
+        return False
+    if words.data == DIGITS:
+        return True
+    return Path(words.data).exists() and is_classes(words.data) and not _has_boxes(words.data)
+
+
+def _has_boxes(path: str) -> bool:
+    try:
+        return bool(available_splits(path))
+    except UserError:
+        return False
+
+
+def tables_for_classes(words: TrainWords) -> Table:
+    """A recipe for somebody's pictures of classes.
+
+    Raises:
+        UserError: there are none.
+    """
+    assert words.data is not None
+    data: Table = {"path": words.data}
+    if words.data == DIGITS:
+        count, small, side = 1438, True, 8
+    else:
+        data |= splits(class_splits(words.data))
+        pictures = open_classes(words.data, data["train"])
+        count, side = len(pictures), min(pictures.load(0).image.shape[1:])
+        small = side <= _SMALL_SIDE
+    epochs = max(10, min(200, 500_000 // max(1, count)))
+    name = "vit-digits" if side <= 8 else "vit-cifar" if small else "vit-ti16"
+    tables: Table = {
+        "model": {"name": name, "drop_path": 0.1},
+        "data": data,
+        "augmentation": {"crop": "padded" if small else "resized", "randaugment": 2, "mixup": 0.2, "cutmix": 1.0},
+        "optimizer": {"rate": 1e-3, "batch_size": min(128, max(8, count // 10))},
+        "schedule": {"warmup_steps": min(500, max(10, count * epochs // 128 // 20))},
+        "run": {"epochs": epochs, "evaluate_every": max(1, epochs // 20), "ema_decay": 0.998, "log_every": 20},
+    }
+    if words.data == DIGITS:
+        tables["augmentation"] = {"crop": "padded", "padding": 1, "flip": False, "mixup": 0.2}
+    return tables
+
+
+def with_class_words(tables: Table, words: TrainWords) -> Table:
+    """The tables of a recipe with what the command line said instead; ``--set`` has the last word.
+
+    Raises:
+        UserError: words that classes have no use for, or that contradict each other.
+    """
+    useless: dict[str, object] = {
+        "--format": words.format,
+        "--images": words.images,
+        "--annotations": words.annotations,
+        "--tile": words.tile,
+        "--tile-overlap": words.tile_overlap,
+        "--languages": words.languages,
+    }
+    for word, value in useless.items():
+        if value is not None:
+            raise UserError(f"{word} is not of classes, which are trained on here", mend="leave it out")
+    model = tables.setdefault("model", {})
+    weights = words.weights
+    if words.model is not None:
+        has_weights = words.model in BUNDLED or words.model not in VIT_VARIANTS
+        if words.scratch and words.model not in VIT_VARIANTS:
+            what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
+            raise UserError(what, mend=f"known: {', '.join(VIT_VARIANTS)}")
+        if has_weights and not words.scratch and weights is None:
+            model.pop("name", None)
+            weights = words.model
+        else:
+            model["name"] = words.model
+    if weights is not None:
+        model["weights"] = weights
+    if words.scale is not None:
+        model["image_hw"] = [words.scale, words.scale]
+    if words.lora is not None:
+        tables.setdefault("lora", {})["rank"] = words.lora
+    said: tuple[tuple[str, str, object], ...] = (
+        ("data", "path", words.data),
+        ("data", "skip_faulty", words.skip_faulty or None),
+        ("model", "freeze", None if words.freeze is None else [part.strip() for part in words.freeze.split(",")]),
+        ("optimizer", "batch_size", words.batch_size),
+        ("optimizer", "rate", words.rate),
+        ("run", "seed", words.seed),
+        ("run", "device", words.device),
+        ("run", "devices", words.devices),
+        ("run", "workers", words.workers),
+        ("run", "tensorboard", words.tensorboard or None),
+    )
+    for section, key, value in said:
+        if value is not None:
+            tables.setdefault(section, {})[key] = value
+    set_length(tables.setdefault("run", {}), words)
+    for override in words.overrides:
+        set_value(tables, override)
+    return tables
+
+
+def train_classification(
+    tables: Table, words: TrainWords, out: Path | None, name: str, *, where: object, resume: bool
+) -> int:
+    """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
+    recipe = classification_recipe(with_class_words(tables, words), where=where)
+    folder = out or next_run_folder(Path("runs"), name)
+    work = ClassificationWork(recipe)
+    held_out = None
+    if recipe.data.val:
+        held_out, _ = checked_source(recipe, recipe.data.val, names=tuple(work.source.names))
+    elif is_main_process():
+        tell("no split to measure on: no scores, and the last weights count as the best")
+    result = train_work(
+        work,
+        folder,
+        evaluate=None if held_out is None else evaluator(recipe, held_out),
+        render=sampler(recipe.preprocess, held_out or work.source),
+        resume=resume,
+    )
+    if is_main_process():
+        _say_what_came_out(recipe, result)
+    return 0 if result.finished else INTERRUPTED
+
+
+def evaluator(recipe: ClassificationRecipe, source: ClassSource) -> Callable[[nn.Module], dict[str, float]]:
+    """Measures a model on these pictures."""
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        return evaluate_classifier(model, source, recipe.preprocess, device=device).numbers
+
+    return evaluate
+
+
+def sampler(preprocess: Preprocess, source: ClassSource) -> Callable[[nn.Module, Path, int], None]:
+    """Draws what a model takes some of these pictures for, spread over all of them."""
+
+    def draw(model: nn.Module, folder: Path, step: int) -> None:
+        count = min(SAMPLE_PICTURES, len(source))
+        samples = [source.load(place * len(source) // count) for place in range(count)]
+        device = next(model.parameters()).device
+        with torch.inference_mode():
+            images = preprocess_images([sample.image for sample in samples], preprocess).to(device)
+            found = decode_classes(model(images), tuple(source.names), top=1)
+        cells = [
+            guess_cell(sample.image, guesses[0], truth=source.names[sample.label])
+            for sample, guesses in zip(samples, found, strict=True)
+        ]
+        write_picture(
+            folder / f"step-{step:06d}.png", cells, heading=f"step {step}: what each was taken for", columns=4, side=160
+        )
+
+    return draw
+
+
+def _say_what_came_out(recipe: ClassificationRecipe, result: TrainingResult) -> None:
+    if not result.finished:
+        tell(f"  sleuth train --resume --out {result.folder}")
+        return
+    best = "" if result.best_score is None else f", best {recipe.run.score} {result.best_score:.4f}"
+    skipped = f", {result.skipped} steps skipped" if result.skipped else ""
+    tell(f"finished at step {result.step} after {result.seconds:.0f} s{best}{skipped}: {result.folder}")
+    model = result.folder / "best.safetensors"
+    if result.best_score is not None:
+        tell(f"  sleuth evaluate --model {model} --data {recipe.data.path} --split {recipe.data.val}")
+    tell(f"  sleuth predict PICTURE --model {model}")

@@ -1,0 +1,189 @@
+"""The recipe of a classifier: one TOML file says everything about one run."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sleuth.data.classes.augmentation import ClassAugmentation
+from sleuth.data.classes.digits import DIGITS
+from sleuth.errors import UserError
+from sleuth.models.vit import VitConfig
+from sleuth.models.vit_variants import VIT_VARIANTS
+from sleuth.tasks.classification import ClassificationLossConfig, classifier_preprocess, input_size
+from sleuth.tasks.preprocess import Preprocess
+from sleuth.training.adapters import LoraSettings
+from sleuth.training.optimizer import OptimizerSettings
+from sleuth.training.run_settings import RunSettings
+from sleuth.training.schedule import ScheduleSettings
+from sleuth.training.sections import Table, check_keys, fill, plain, toml_text
+from sleuth.weights.classifiers import open_classifier
+
+FAMILY = "vit"
+
+_FROM_DATA = "num_classes"
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """The ``[model]`` of a classification recipe: a size by name, or a model to start from, and changes to its numbers.
+
+    Args:
+        name: a size, such as ``vit-s16``.
+        family: what kind of model; it follows from the name, and a resolved recipe says it.
+        weights: the model to start from; empty starts from fresh weights.
+        keep_classes: classes that the model to start from knows by name keep what it knows of them.
+        freeze: parts that are not trained: ``backbone`` leaves the head alone to learn.
+        config: the numbers; that of the classes comes from the data.
+    """
+
+    name: str = "vit-cifar"
+    family: str = FAMILY
+    weights: str = ""
+    keep_classes: bool = True
+    freeze: tuple[str, ...] = ()
+    config: VitConfig = field(default_factory=VitConfig)
+
+
+@dataclass(frozen=True)
+class ClassDataSettings:
+    """The ``[data]`` of a classification recipe.
+
+    Args:
+        path: a folder, zip or CSV file of pictures of classes, or ``digits`` for the built-in ones.
+        train: the split to train on.
+        val: the split that scores are measured on; empty measures none.
+        train_limit: train on the first so many pictures only; 0 takes all.
+        val_limit: measure on the first so many pictures only; 0 takes all.
+        skip_faulty: leave out pictures that cannot be read rather than stop at them.
+        cache: ``auto`` keeps decoded pictures in memory, as far as a quarter of what is free goes; ``off`` decodes them
+            each time.
+    """
+
+    path: str = DIGITS
+    train: str = "train"
+    val: str = "val"
+    train_limit: int = 0
+    val_limit: int = 0
+    skip_faulty: bool = False
+    cache: Literal["auto", "off"] = "auto"
+
+    def __post_init__(self) -> None:
+        if min(self.train_limit, self.val_limit) < 0:
+            raise ValueError("limits must not be negative")
+
+
+@dataclass(frozen=True)
+class ClassificationRecipe:
+    """One run as values: each attribute is a section of the file; without ``[lora]`` there are no adapters."""
+
+    model: ClassifierSettings
+    data: ClassDataSettings
+    preprocess: Preprocess
+    augmentation: ClassAugmentation
+    loss: ClassificationLossConfig
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    run: RunSettings
+    lora: LoraSettings | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the pictures that the model learns from."""
+        return input_size(self.preprocess) or self.model.config.image_hw
+
+    def tables(self) -> dict[str, Table]:
+        """The resolved recipe as plain tables, every key written out."""
+        sections = {section.name: getattr(self, section.name) for section in dataclasses.fields(self)}
+        tables = {name: plain(section) for name, section in sections.items() if section is not None}
+        config = tables["model"].pop("config")
+        del config[_FROM_DATA]
+        config["image_hw"] = list(config["image_hw"])
+        return tables | {"model": tables["model"] | {key: v for key, v in config.items() if v is not None}}
+
+    def text(self) -> str:
+        """The resolved recipe as TOML; reading it gives the same recipe."""
+        return toml_text(self.tables())
+
+
+_USUAL: Mapping[str, Table] = {
+    "optimizer": {"rate": 1e-3, "weight_decay": 0.05, "clip": 1.0, "batch_size": 128, "decay_norms": False},
+    "schedule": {"kind": "cosine"},
+    "run": {"score": "top-1", "channels_last": False},
+}
+"""What differs from the defaults of detectors."""
+
+
+def classification_recipe(tables: Mapping[str, Any], *, where: object) -> ClassificationRecipe:
+    """A recipe from its tables, each checked against the settings that it fills.
+
+    Raises:
+        UserError: an unknown key or section, named with the nearest, or a wrong value.
+    """
+    known = [section.name for section in dataclasses.fields(ClassificationRecipe)]
+    check_keys(tables, known, what="section", where=where)
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise UserError(f"{name} is not a section", where=where, mend=f"write [{name}] and its keys below")
+
+    def section(name: str) -> Table:
+        return {**_USUAL.get(name, {}), **tables.get(name, {})}
+
+    model, preprocess = _model(section("model"), where)
+    optimizer = section("optimizer")
+    # The whole model learns at one rate, unless somebody says otherwise.
+    optimizer.setdefault("backbone_rate", optimizer["rate"])
+    lora = {"targets": ["qkv"], "full": ["head"]} | section("lora")
+    recipe = ClassificationRecipe(
+        model=model,
+        data=fill(ClassDataSettings, section("data"), section="data", where=where),
+        preprocess=fill(Preprocess, plain(preprocess) | section("preprocess"), section="preprocess", where=where),
+        augmentation=fill(ClassAugmentation, section("augmentation"), section="augmentation", where=where),
+        loss=fill(ClassificationLossConfig, section("loss"), section="loss", where=where),
+        optimizer=fill(OptimizerSettings, optimizer, section="optimizer", where=where),
+        schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
+        run=fill(RunSettings, section("run"), section="run", where=where),
+        lora=fill(LoraSettings, lora, section="lora", where=where) if "lora" in tables else None,
+    )
+    _check(recipe, where)
+    return recipe
+
+
+def _check(recipe: ClassificationRecipe, where: object) -> None:
+    """Refuse settings that do not go together."""
+    if not recipe.optimizer.batch_size:
+        what = "optimizer.batch_size = 0: a classifier's is not chosen for it"
+        raise UserError(what, where=where, mend="set it, such as 128")
+    if recipe.lora is not None and not recipe.model.weights:
+        raise UserError("[lora] adapts a model, and none is named", where=where, mend="name one with model.weights")
+    if min(recipe.size_hw) < recipe.model.config.patch_size:
+        what = "pictures of {}x{} are smaller than a patch of".format(*recipe.size_hw)
+        what = f"{what} {recipe.model.config.patch_size}"
+        raise UserError(what, where=where, mend="make model.image_hw larger, or model.patch_size smaller")
+
+
+_MODEL_KEYS = tuple(each.name for each in dataclasses.fields(ClassifierSettings) if each.name != "config")
+
+
+def _model(table: Table, where: object) -> tuple[ClassifierSettings, Preprocess]:
+    """The settings of a model, and how it sees pictures of its own accord."""
+    own: Table = {key: table.pop(key) for key in _MODEL_KEYS if key in table}
+    settings = fill(ClassifierSettings, own, section="model", where=where)
+    if _FROM_DATA in table:
+        what = f"model.{_FROM_DATA} is not set in a recipe"
+        raise UserError(what, where=where, mend="it comes from the data: remove it")
+    start = None
+    if settings.weights and "name" not in own:
+        start = open_classifier(settings.weights)
+        base = start.config
+        settings = dataclasses.replace(settings, name="")
+    elif settings.name:
+        check_keys([settings.name], VIT_VARIANTS, what="model", where=where)
+        base = VIT_VARIANTS[settings.name]
+    else:  # a resolved recipe, whose run can be resumed without the model that it started from
+        base = VitConfig()
+    valid = [each.name for each in dataclasses.fields(VitConfig) if each.name != _FROM_DATA]
+    check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
+    config = fill(VitConfig, dataclasses.asdict(base) | {"num_classes": 2} | table, section="model", where=where)
+    seen = start.preprocess if start is not None else classifier_preprocess(config.image_hw)
+    return dataclasses.replace(settings, config=config), seen
