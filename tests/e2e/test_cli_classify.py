@@ -128,13 +128,13 @@ def bad_folder(kind: str, root: Path) -> Path:
             for number in range(3):
                 Image.new("RGB", (9, 9)).save(root / "train" / label / f"{number}.png")
     if kind == "broken":
-        (root / "train" / "dog" / "x.jpg").write_bytes(b"\xff\xd8\xff cut")
+        (root / "train" / "dog" / "x0.jpg").write_bytes(b"\xff\xd8\xff cut")
     return root
 
 
 @pytest.mark.parametrize(
     ("kind", "line"),
-    [("one", "one class only, 'cat'"), ("empty", "one class only, 'cat'"), ("broken", "x.jpg")],
+    [("one", "one class only, 'cat'"), ("empty", "one class only, 'cat'"), ("broken", "x0.jpg")],
 )
 def test_bad_folders_are_one_line(kind: str, line: str, cli, tmp_path: Path):
     said = cli("train", "--data", bad_folder(kind, tmp_path / "bad"), *TINY, "--out", tmp_path / "run")

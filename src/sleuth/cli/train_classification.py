@@ -77,7 +77,7 @@ def tables_for_classes(words: TrainWords) -> Table:
         "run": {"epochs": epochs, "evaluate_every": max(1, epochs // 20), "ema_decay": 0.998, "log_every": 20},
     }
     if words.data == DIGITS:
-        tables["augmentation"] = {"crop": "padded", "padding": 1, "flip": False, "mixup": 0.2}
+        tables["augmentation"] = {"crop": "padded", "padding": 1, "fill": "black", "flip": False, "mixup": 0.3}
     return tables
 
 

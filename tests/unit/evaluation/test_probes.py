@@ -6,7 +6,6 @@ import torch
 
 from sleuth.data.classes.digits import DigitPictures
 from sleuth.data.classes.samples import FirstPictures
-from sleuth.errors import UserError
 from sleuth.evaluation.probes import Features, probe, read_features
 from sleuth.models.vit import VitConfig, build_vit
 from sleuth.tasks.classification import classifier_preprocess
@@ -51,5 +50,3 @@ def test_features_are_what_the_head_reads():
     found = read_features(model, source, classifier_preprocess((8, 8)), batch_size=2)
     assert found.values.shape == (5, 16)
     assert found.labels.tolist() == [source.label(index) for index in range(5)]
-    with pytest.raises(UserError, match="no probe 'cubic'"):
-        probe("cubic", found, found)

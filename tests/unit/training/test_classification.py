@@ -61,7 +61,7 @@ def test_a_resolved_recipe_reads_back_as_itself():
         ({"model": {"dim": 33}}, "not a multiple"),
         ({"model": {"freeze": ["tail"]}}, "unknown part"),
         ({"augmentation": {"crop": "wild"}}, "augmentation.crop"),
-        ({"augmentation": {"erase": 2}}, "erase must be"),
+        ({"augmentation": {"erase": 2.0}}, "erase must be"),
         ({"optimizer": {"batch_size": 0}}, "batch_size = 0"),
         ({"lora": {"rank": 2}}, "none is named"),
         ({"preprocess": {"crop_hw": [1, 1]}}, "smaller than a patch"),
@@ -76,12 +76,12 @@ def test_what_is_wrong_is_one_line(sections: dict, message: str, tmp_path: Path)
 
 def test_it_learns_digits_and_keeps_their_names(tmp_path: Path):
     few = FirstPictures(DigitPictures("train"), 200)
-    result = trained(tmp_path / "run", few, run={"steps": 60}, optimizer={"rate": 3e-3})
+    result = trained(tmp_path / "run", few, run={"steps": 120}, optimizer={"rate": 3e-3})
     assert result.finished
     loaded = load_classifier(result.folder / "best.safetensors")
     assert loaded.names == tuple("0123456789")
-    assert loaded.notes["step"] == 60
-    assert evaluate_classifier(loaded.model, few, loaded.preprocess).numbers["top-1"] > 0.6
+    assert loaded.notes["step"] == 120
+    assert evaluate_classifier(loaded.model, few, loaded.preprocess).numbers["top-1"] > 0.5
     lines = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["parts"].keys() == {"class", "accuracy"}
     assert lines[-1]["loss"] < lines[0]["loss"]

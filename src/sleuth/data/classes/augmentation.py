@@ -26,6 +26,8 @@ class ClassAugmentation:
             to the model's size, padded at all sides, and a random place of it taken), or none.
         least_area: of resized crops, the smallest share of the picture.
         padding: of padded crops, in pixels.
+        fill: what lies beyond the edge of padded and turned pictures, and in erased parts: the mean colour, or black,
+            for pictures on a black ground.
         flip: mirror half of the pictures, left for right.
         turn: most degrees by which pictures are turned to either side.
         randaugment: how many random operations of colour and shape; 0 for none.
@@ -44,6 +46,7 @@ class ClassAugmentation:
     crop: Literal["resized", "padded", "none"] = "resized"
     least_area: float = 0.08
     padding: int = 4
+    fill: Literal["mean", "black"] = "mean"
     flip: bool = True
     turn: float = 0.0
     randaugment: int = 0
@@ -82,7 +85,7 @@ class ClassAugmentation:
         Args:
             image: RGB, 0 to 255; it is not changed.
             size_hw: the model's size.
-            mean: what is erased, and what crops reach beyond the picture, is of this colour, 0 to 1.
+            mean: the mean colour, 0 to 1.
         """
         return _single(self, size_hw, mean)(image)
 
@@ -107,7 +110,7 @@ class ClassAugmentation:
 
 @cache
 def _single(settings: ClassAugmentation, size_hw: tuple[int, int], mean: Colour) -> v2.Transform:
-    fill = [round(255 * channel) for channel in mean]
+    fill = [0, 0, 0] if settings.fill == "black" else [round(255 * channel) for channel in mean]
     steps: Sequence[v2.Transform | None] = (
         *_crop(settings, size_hw, fill),
         v2.RandomHorizontalFlip() if settings.flip else None,

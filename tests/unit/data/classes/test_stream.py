@@ -16,7 +16,7 @@ from sleuth.training.work import BatchStream
 
 PLAIN = ClassAugmentation(crop="none", flip=False)
 ALL = ClassAugmentation(
-    crop="padded", padding=1, turn=10, randaugment=1, erase=0.5, mixup=0.2, cutmix=1.0, mix_share=0.8
+    crop="padded", padding=1, turn=10.0, randaugment=1, erase=0.5, mixup=0.2, cutmix=1.0, mix_share=0.8
 )
 
 
