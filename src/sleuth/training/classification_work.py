@@ -135,9 +135,9 @@ class ClassificationWork:
         """Write the model with its classes; adapters are merged."""
         whole = merged(model)
         assert isinstance(whole, VisionTransformer)
-        started = {"started_from": self.recipe.model.weights} if self.recipe.model.weights else {}
+        started: dict[str, Any] = {"started_from": self.recipe.model.weights} if self.recipe.model.weights else {}
         loaded = LoadedClassifier(whole, self.config, tuple(self.source.names), self.recipe.preprocess)
-        save_classifier(path, loaded, **started | notes)
+        save_classifier(path, loaded, notes=started | notes)
 
 
 def open_class_source(

@@ -28,7 +28,9 @@ class LoadedClassifier(LoadedVit):
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def save_classifier(path: Path, loaded: LoadedVit, *, dtype: torch.dtype | None = None, **notes: Any) -> None:
+def save_classifier(
+    path: Path, loaded: LoadedVit, *, dtype: torch.dtype | None = None, notes: Mapping[str, Any] | None = None
+) -> None:
     """Write a classifier atomically.
 
     Args:
@@ -49,7 +51,7 @@ def save_classifier(path: Path, loaded: LoadedVit, *, dtype: torch.dtype | None 
         "config": asdict(loaded.config),
         "names": loaded.names,
         "preprocess": asdict(loaded.preprocess),
-        "notes": kept | notes,
+        "notes": kept | dict(notes or {}),
     }
     save_tensors(path, stored(loaded.model.state_dict(), dtype), {KEY: json.dumps(card)})
 

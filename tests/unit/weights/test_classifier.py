@@ -33,7 +33,7 @@ def same_weights(a, b) -> bool:
 
 def test_what_is_saved_is_loaded(tmp_path: Path):
     loaded = made(scores={"top-1": 0.5})
-    save_classifier(tmp_path / "m.safetensors", loaded, step=3)
+    save_classifier(tmp_path / "m.safetensors", loaded, notes={"step": 3})
     again = load_classifier(tmp_path / "m.safetensors")
     assert (again.config, again.names, again.preprocess) == (loaded.config, loaded.names, loaded.preprocess)
     assert again.notes == {"scores": {"top-1": 0.5}, "step": 3}

@@ -74,7 +74,8 @@ class _Batches(Dataset[ClassBatch | UserError]):
         self.augmentations = {False: augmentation, True: augmentation.closed()}
         # Blanks are of the colour that becomes 0, on the scale of 0 to 1.
         scale = 1 / (255 * preprocess.rescale)
-        self.mean = tuple(channel * scale if preprocess.normalise else 0.5 for channel in preprocess.mean)
+        red, green, blue = (channel * scale for channel in preprocess.mean)
+        self.mean = (red, green, blue) if preprocess.normalise else (0.5, 0.5, 0.5)
 
     def __getitem__(self, items: Sequence[PlannedSample]) -> ClassBatch | UserError:
         try:
