@@ -125,7 +125,7 @@ def bad_folder(kind: str, root: Path) -> Path:
     for label in ("cat", "dog") if kind != "one" else ("cat",):
         (root / "train" / label).mkdir(parents=True)
         if kind != "empty" or label == "cat":
-            for number in range(3):
+            for number in range(10):
                 Image.new("RGB", (9, 9)).save(root / "train" / label / f"{number}.png")
     if kind == "broken":
         (root / "train" / "dog" / "x0.jpg").write_bytes(b"\xff\xd8\xff cut")
@@ -173,3 +173,19 @@ def test_words_that_do_not_fit_are_one_line(words, line: str, trained: Path, pic
     assert said.code == 2
     assert line in said.err
     assert len(said.err.strip().splitlines()) == 1
+
+
+def test_the_demo_shows_what_the_class_token_looked_at(cli, tmp_path: Path, size_of):
+    said = cli("demo", "classify", "--out", tmp_path / "demo", "--scenes", "60")
+    assert said.code == 0, said.err
+    assert "4 x 4 = 16 words" in said.out
+    assert "On 60 held-out digits" in said.out
+    assert said.out.count("looked most at") == 6
+    assert min(size_of(tmp_path / "demo" / "classify.png")) > 500
+    assert "nothing to show called 'dance'" in cli("demo", "dance").err
+
+
+def test_the_bundled_model_is_as_good_as_is_said(cli):
+    numbers = cli("evaluate", "--model", "vit-digits", "--json").json
+    assert numbers["pictures"] == 355
+    assert numbers["top-1"] >= 0.955
