@@ -1,7 +1,7 @@
 """Sleuth: query-based vision with Transformers.
 
-``sleuth.load(name_or_path)`` gives a predictor, or of a translation model a translator. PyTorch is imported only when
-something is asked for.
+``sleuth.load(name_or_path)`` gives a predictor, or of a translation model a translator, or a classifier. PyTorch is
+imported only when something is asked for.
 """
 
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sleuth.errors import UserError
+    from sleuth.runtime.classifier import Classifier
     from sleuth.runtime.detections import Detections
     from sleuth.runtime.load import load
     from sleuth.runtime.predictor import Predictor
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Classifier": "sleuth.runtime.classifier",
     "Detections": "sleuth.runtime.detections",
     "Predictor": "sleuth.runtime.predictor",
     "Translator": "sleuth.tasks.translator",
@@ -24,7 +26,7 @@ _HOMES = {
     "UserError": "sleuth.errors",
 }
 
-__all__ = ["Detections", "Predictor", "Translator", "UserError", "__version__", "load"]
+__all__ = ["Classifier", "Detections", "Predictor", "Translator", "UserError", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,19 +20,22 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")
 
 
 def demo(
-    what: Annotated[str, typer.Argument(help="What to show: detect or translate.")] = "detect",
+    what: Annotated[str, typer.Argument(help="What to show: detect, translate or classify.")] = "detect",
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("sleuth-demo"),
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="By default the bundled one: sleuth-scenes, or numbers.")
+        str | None,
+        typer.Option("--model", "-m", help="By default the bundled one: sleuth-scenes, numbers or vit-digits."),
     ] = None,
     scenes: Annotated[
-        int | None, typer.Option(help="How many held-out scenes, or numbers, are measured; by default 100, or 400.")
+        int | None,
+        typer.Option(help="How many held-out scenes, numbers or digits are measured; by default 100, 400, all."),
     ] = None,
 ) -> None:
     """Show what a bundled model does, how, and how well: offline.
 
     It finds, traces, measures and draws on scenes that it has never seen. With `translate`, it writes numbers out in
-    English and Chinese and back in digits, word by word, and draws what it looked at. Either takes less than a minute.
+    English and Chinese and back in digits, word by word, and draws what it looked at. With `classify`, it names
+    handwritten digits and draws which patches it looked at. Each takes less than a minute.
     """
     from sleuth.cli.demos import show
 

@@ -18,7 +18,17 @@ def _translate(folder: Path, model: str | None, count: int | None) -> None:
     run_demo_translate(folder, model or "numbers", 400 if count is None else count)
 
 
-DEMOS: Mapping[str, Callable[[Path, str | None, int | None], None]] = {"detect": _detect, "translate": _translate}
+def _classify(folder: Path, model: str | None, count: int | None) -> None:
+    from sleuth.cli.demo_classify import run_demo_classify
+
+    run_demo_classify(folder, model or "vit-digits", count)
+
+
+DEMOS: Mapping[str, Callable[[Path, str | None, int | None], None]] = {
+    "detect": _detect,
+    "translate": _translate,
+    "classify": _classify,
+}
 """By name: what shows it, given the folder for pictures, the model if one was named, and how many to measure."""
 
 
