@@ -14,7 +14,7 @@ def load(name_or_path: str | Path, device: str = "auto") -> Predictor | Translat
     """A model ready to find objects, to translate, or to name what pictures show.
 
     Args:
-        name_or_path: a name that has weights (``detr-scenes``, ``numbers``, ``vit-digits``); a model of the Hugging Face
+        name_or_path: a name with weights (``detr-scenes``, ``numbers``, ``vit-digits``); a model of the Hugging Face
             hub (``facebook/detr-resnet-50``, ``Helsinki-NLP/opus-mt-en-de``, or with ``@revision``), downloaded once; a
             folder with config.json and weights; a ``.pth`` file of an original project; a ``.safetensors`` file that
             `sleuth train` wrote, or its run folder.
