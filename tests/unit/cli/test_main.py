@@ -110,7 +110,7 @@ def test_warnings_are_one_line(monkeypatch, capsys):
         (["data", "chekc"], "no such command 'chekc'"),
         (["predict", "a.png", "--threshold", "high"], "valid number, unable to parse string as a number, not 'high'"),
         (["predict", "a.png", "--threshold=high"], "not 'high'"),
-        (["demo", "surplus"], "unexpected extra argument"),
+        (["models", "surplus"], "unexpected extra argument"),
         (["trace", "--model"], "requires an argument"),
     ],
 )
