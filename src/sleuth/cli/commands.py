@@ -69,7 +69,9 @@ def predict(
     batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 1,
     device: DeviceName = "auto",
 ) -> None:
-    """Find objects in pictures, folders, globs or videos; or name what they show.
+    """Find objects in pictures, folders, globs or videos.
+
+    With a classifier, say what each picture shows.
 
     JSON is a list of {"image", "width", "height", "detections": [{"label", "category_id", "score", "bbox"}]}, where
     bbox is x, y, width, height in pixels of the original picture, the best first. Models with masks add
