@@ -42,9 +42,7 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
         return train_translation(tables, words, out, name, where=where, resume=resume)
     if kind == "classification":
         return train_classification(tables, words, out, name, where=where, resume=resume)
-    if words.languages is not None:
-        raise UserError("--languages is of text, and pictures are trained on here", mend="leave it out")
-    recipe = recipe_from_tables(with_words(tables, settled(words) if remarks is not None else words), where=where)
+    recipe = detection_recipe(tables, words, where, chosen=remarks is not None)
     folder = out or next_run_folder(Path("runs"), name)
     source = training_source(recipe)
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None
@@ -100,6 +98,23 @@ def read_tables(
     else:
         tables = tables_for_data(words, remarks.append)
     return tables, name, "the command line", tuple(remarks)
+
+
+def detection_recipe(tables: Table, words: TrainWords, where: object, *, chosen: bool) -> Recipe:
+    """A detector's recipe from its tables and the words.
+
+    Args:
+        tables: from :func:`read_tables`.
+        words: of the command line.
+        where: the tables are from.
+        chosen: the tables were made from the words, rather than read from a file.
+
+    Raises:
+        UserError: a wrong key or value, or a word that pictures have no use for.
+    """
+    if words.languages is not None:
+        raise UserError("--languages is of text, and pictures are trained on here", mend="leave it out")
+    return recipe_from_tables(with_words(tables, settled(words) if chosen else words), where=where)
 
 
 def settled(words: TrainWords) -> TrainWords:

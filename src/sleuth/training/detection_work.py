@@ -88,8 +88,8 @@ class DetectionWork:
             closing=recipe.augmentation.closed(),
         )
 
-    def placed(self, batch: Batch, device: torch.device) -> Batch:
-        """Pictures on the device; boxes stay where they are."""
+    def placed(self, batch: Any, device: torch.device) -> Batch:
+        """Pictures on the device; boxes stay where they are. Worker processes make lists of tuples."""
         images, targets = batch
         images = images.to(device)
         layout = torch.channels_last if self.recipe.run.channels_last else torch.preserve_format

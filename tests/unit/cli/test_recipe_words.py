@@ -8,7 +8,7 @@ from PIL import Image
 
 from sleuth.cli import chosen
 from sleuth.cli.recipe_words import tables_for_data, with_words
-from sleuth.cli.train import read_recipe
+from sleuth.cli.train import detection_recipe, read_tables
 from sleuth.cli.train_words import USUAL_STEPS, TrainWords
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
@@ -49,12 +49,18 @@ def machine(monkeypatch) -> None:
     monkeypatch.setattr(chosen, "this_machine", lambda device: Machine(cores=2, memory=2**33, fast_bf16=True))
 
 
+def read_recipe(words: TrainWords) -> tuple[Recipe, str, tuple[str, ...]]:
+    """The recipe of the words, the name of its run, and what was chosen."""
+    tables, name, where, remarks = read_tables(None, words, None, resume=False)
+    return detection_recipe(tables, words, where, chosen=True), name, remarks
+
+
 def recipe_for(**words) -> Recipe:
-    return read_recipe(None, TrainWords(**words), None, resume=False)[0]
+    return read_recipe(TrainWords(**words))[0]
 
 
 def test_a_folder_alone_makes_a_whole_recipe(data: Path):
-    recipe, name, remarks = read_recipe(None, TrainWords(data=str(data)), None, resume=False)
+    recipe, name, remarks = read_recipe(TrainWords(data=str(data)))
     assert name == "cells"
     assert (recipe.data.train, recipe.data.val, recipe.data.cache) == ("train", "val", "auto")
     assert recipe.model.name == "sleuth-n"
@@ -69,7 +75,7 @@ def test_a_folder_alone_makes_a_whole_recipe(data: Path):
 
 
 def test_a_model_that_is_named_is_taken_as_before(data: Path):
-    recipe, _, remarks = read_recipe(None, TrainWords(data=str(data), model="detr-small"), None, resume=False)
+    recipe, _, remarks = read_recipe(TrainWords(data=str(data), model="detr-small"))
     assert recipe.model.name == "detr-small"
     assert not recipe.model.config.frozen_norm
     assert recipe.preprocess == Preprocess(shortest=256, longest=427)
@@ -88,7 +94,7 @@ def test_minutes_are_a_length(data: Path):
     for words in ({}, {"model": "detr-small"}):
         run = recipe_for(data=str(data), minutes=90.5, **words).run
         assert (run.minutes, run.epochs, run.steps, run.evaluate_every) == (90.5, 0, 0, 4)
-    said = read_recipe(None, TrainWords(data=str(data), minutes=90.5), None, resume=False)[2]
+    said = read_recipe(TrainWords(data=str(data), minutes=90.5))[2]
     assert any(line.startswith("90.5 minutes of 20 pictures") for line in said)
     tables = {"run": {"epochs": 240, "evaluate_every": 20}}
     assert with_words(tables, TrainWords(minutes=30.0))["run"] == {"minutes": 30.0, "evaluate_every": 1}
@@ -110,7 +116,7 @@ def test_faulty_pictures_are_left_out_or_told(data: Path):
     (data / "train" / "0.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"0\.png"):
         recipe_for(data=str(data))
-    remarks = read_recipe(None, TrainWords(data=str(data), skip_faulty=True), None, resume=False)[2]
+    remarks = read_recipe(TrainWords(data=str(data), skip_faulty=True))[2]
     assert any("19 pictures" in line for line in remarks)
 
 
@@ -308,7 +314,7 @@ def test_tiles_of_somebodys_pictures(data: Path):
 
 
 def test_tiles_are_seen_at_their_own_pixels(data: Path):
-    recipe, _, remarks = read_recipe(None, TrainWords(data=str(data), tile="40", tile_overlap=0.5), None, resume=False)
+    recipe, _, remarks = read_recipe(TrainWords(data=str(data), tile="40", tile_overlap=0.5))
     assert recipe.data.tiling is not None
     assert (recipe.preprocess.shortest, recipe.preprocess.longest, recipe.augmentation.fit) == (40, 40, (64, 64))
     assert any("42 pictures" in line for line in remarks), "whole ones, tiles, and a few tiles without an object"
