@@ -11,6 +11,7 @@ _OWN_PAGES = {
     "detr-scenes": "../detr-scenes.md",
     "detr-scenes-panoptic": "../detr-scenes-panoptic.md",
     "numbers": "../translation.md",
+    "vit-digits": "../classification.md",
 }
 
 
@@ -86,7 +87,7 @@ def _weights(listed: Listed) -> str:
 
 def _use(name: str, listed: Listed) -> str:
     if listed.kind != "architecture":
-        ask, tune, found = _ASKING[listed.task == "translation"]
+        ask, tune, found = _ASKING.get(listed.task, _DETECTING)
         return (
             f"```sh\nuv run sleuth {ask} --model {name}\n"
             f"uv run sleuth train --data {tune} --model {name}  # fine-tune it\n"
@@ -94,12 +95,14 @@ def _use(name: str, listed: Listed) -> str:
         )
     published = published_as(name)
     also = f"\nWith published weights: [{published}]({page_name(published)}).\n" if published else ""
-    data = _ASKING[listed.task == "translation"][1]
-    return f"```sh\nuv run sleuth train --data {data} --model {name}\nuv run sleuth trace --model {name}\n```\n{also}"
+    data = _ASKING.get(listed.task, _DETECTING)[1]
+    trace = "" if listed.task == "classification" else f"uv run sleuth trace --model {name}\n"
+    return f"```sh\nuv run sleuth train --data {data} --model {name}\n{trace}```\n{also}"
 
 
-_ASKING = (
-    ("predict picture.jpg", "my-pictures/", "detector"),
-    ("translate text.txt", "my-pairs/ --languages en-de", "translator"),
-)
-"""Of detectors and of translators: how they are asked and trained on the command line, and what Python gets."""
+_DETECTING = ("predict picture.jpg", "my-pictures/", "detector")
+_ASKING = {
+    "translation": ("translate text.txt", "my-pairs/ --languages en-de", "translator"),
+    "classification": ("predict picture.jpg", "my-classes/", "classifier"),
+}
+"""Of models that do not find objects: how they are asked and trained on the command line, and what Python gets."""

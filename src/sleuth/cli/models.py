@@ -52,6 +52,7 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
 
     from sleuth.models.families import family_of
     from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
+    from sleuth.models.vit_variants import VIT_VARIANTS
     from sleuth.weights.catalog import CATALOG
 
     place = place_of(name, listed)
@@ -71,6 +72,8 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
     if name in CATALOG:
         values["family"] = family_of(CATALOG[name].config).name
         values |= {"config": asdict(CATALOG[name].config), "preprocess": asdict(CATALOG[name].preprocess)}
+    if name in VIT_VARIANTS:
+        values |= {"family": "vit", "config": asdict(VIT_VARIANTS[name])}
     if name in SEQ2SEQ_VARIANTS:
         values |= {"family": "seq2seq", "config": asdict(SEQ2SEQ_VARIANTS[name])}
     return values

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Task = Literal["detection", "panoptic segmentation", "translation"]
+Task = Literal["detection", "panoptic segmentation", "translation", "classification"]
 Kind = Literal["bundled", "hub", "architecture"]
 
 _ORIGINAL = "facebookresearch/detr, served by the Hugging Face hub"
@@ -30,8 +30,9 @@ class Listed:
         kind: bundled (its weights come with Sleuth), hub (they are downloaded), or architecture (no weights).
         task: what it answers.
         parameters: how many numbers training may change; the constants of frozen batch norm are not counted. Of an
-            encoder-decoder Transformer, with 8,000 words on either side.
-        architecture: the name in `CATALOG`, or in `SEQ2SEQ_VARIANTS`, that builds it or one of its size.
+            encoder-decoder Transformer, with 8,000 words on either side; of a ViT, with ImageNet's 1,000 classes, of a
+            DINOv2 with none, and of vit-cifar with 10.
+        architecture: the name in `CATALOG`, `SEQ2SEQ_VARIANTS` or `VIT_VARIANTS` that builds it or one of its size.
         scores: published (in percent) or measured (0 to 1), by the metric's name.
         measured_on: what the scores were measured on, and by whom.
         licence: of the weights.
@@ -87,6 +88,11 @@ def _opus(languages: str, vocabulary: int, score: float, licence: str = _APACHE)
 def _sizes(about: str, name: str, parameters: int) -> Listed:
     """A size of the encoder-decoder Transformer, without weights."""
     return Listed(f"{about}, with 8,000 words on either side", "architecture", "translation", parameters, name)
+
+
+def _vit(about: str, name: str, parameters: int) -> Listed:
+    """A size of the vision Transformer, without weights."""
+    return Listed(about, "architecture", "classification", parameters, name)
 
 
 LISTED: Mapping[str, Listed] = {
@@ -273,6 +279,48 @@ LISTED: Mapping[str, Listed] = {
     "transformer-base": _sizes("the paper's base encoder-decoder Transformer", "transformer-base", 52_330_496),
     "transformer-small": _sizes("4 and 4 layers of 256, for some 100,000 pairs", "transformer-small", 11_468_800),
     "transformer-tiny": _sizes("3 and 3 layers of 128, for transliteration and such", "transformer-tiny", 3_436_544),
+    "vit-digits": Listed(
+        "a small ViT for scikit-learn's handwritten digits; its weights come with Sleuth",
+        "bundled",
+        "classification",
+        136_650,
+        "vit-digits",
+        {"top-1": 0.958},
+        "the 355 digits of the held-out fifth, measured here",
+    ),
+    "vit-ti16": _vit("ViT, tiny, patches of 16 pixels", "vit-ti16", 5_717_416),
+    "vit-s16": _vit("ViT, small, patches of 16 pixels", "vit-s16", 22_050_664),
+    "vit-s32": _vit("ViT, small, patches of 32 pixels", "vit-s32", 22_878_952),
+    "vit-b16": _vit("ViT, base, patches of 16 pixels", "vit-b16", 86_567_656),
+    "vit-b32": _vit("ViT, base, patches of 32 pixels", "vit-b32", 88_224_232),
+    "vit-l16": _vit("ViT, large, patches of 16 pixels", "vit-l16", 304_326_632),
+    "vit-l32": _vit("ViT, large, patches of 32 pixels", "vit-l32", 306_535_400),
+    "vit-h14": _vit("ViT, huge, patches of 14 pixels", "vit-h14", 632_045_800),
+    "deit-ti16": _vit("DeiT, tiny, patches of 16 pixels", "deit-ti16", 5_717_416),
+    "deit-s16": _vit("DeiT, small, patches of 16 pixels", "deit-s16", 22_050_664),
+    "deit-b16": _vit("DeiT, base, patches of 16 pixels", "deit-b16", 86_567_656),
+    "deit-ti16-distilled": _vit(
+        "DeiT, tiny, patches of 16 pixels, with a distillation token", "deit-ti16-distilled", 5_910_800
+    ),
+    "deit-s16-distilled": _vit(
+        "DeiT, small, patches of 16 pixels, with a distillation token", "deit-s16-distilled", 22_436_432
+    ),
+    "deit-b16-distilled": _vit(
+        "DeiT, base, patches of 16 pixels, with a distillation token", "deit-b16-distilled", 87_338_192
+    ),
+    "dinov2-s14": _vit("DINOv2, small, patches of 14 pixels", "dinov2-s14", 22_056_192),
+    "dinov2-b14": _vit("DINOv2, base, patches of 14 pixels", "dinov2-b14", 86_579_712),
+    "dinov2-l14": _vit("DINOv2, large, patches of 14 pixels", "dinov2-l14", 304_367_616),
+    "dinov2-g14": _vit("DINOv2, giant, patches of 14 pixels", "dinov2-g14", 1_136_479_232),
+    "dinov2-s14-reg4": _vit("DINOv2, small, patches of 14 pixels, with four registers", "dinov2-s14-reg4", 22_057_728),
+    "dinov2-b14-reg4": _vit("DINOv2, base, patches of 14 pixels, with four registers", "dinov2-b14-reg4", 86_582_784),
+    "dinov2-l14-reg4": _vit("DINOv2, large, patches of 14 pixels, with four registers", "dinov2-l14-reg4", 304_371_712),
+    "dinov2-g14-reg4": _vit(
+        "DINOv2, giant, patches of 14 pixels, with four registers", "dinov2-g14-reg4", 1_136_485_376
+    ),
+    "vit-cifar": _vit(
+        "a compact ViT with patches of 4 pixels, for small pictures from scratch", "vit-cifar", 3_362_506
+    ),
 }
 
 

@@ -9,6 +9,9 @@ import torch
 from sleuth.models.families import build_detector
 from sleuth.models.seq2seq import build_seq2seq
 from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
+from sleuth.models.vit import build_vit
+from sleuth.models.vit_variants import VIT_VARIANTS
+from sleuth.weights import classifiers
 from sleuth.weights.catalog import CATALOG
 from sleuth.weights.checkpoint import read_card, read_tensors
 from sleuth.weights.hub import is_hub_name
@@ -20,17 +23,19 @@ PANOPTIC_CLASSES = 250
 
 
 def test_every_name_that_builds_is_listed() -> None:
-    assert set(CATALOG) | set(SEQ2SEQ_VARIANTS) | set(BUNDLED) <= set(LISTED)
+    names = {*CATALOG, *SEQ2SEQ_VARIANTS, *VIT_VARIANTS, *BUNDLED}
+    assert names <= set(LISTED)
+    by_task = {"translation": SEQ2SEQ_VARIANTS, "classification": VIT_VARIANTS}
     for name, listed in LISTED.items():
-        assert listed.architecture in (SEQ2SEQ_VARIANTS if listed.task == "translation" else CATALOG)
+        assert listed.architecture in by_task.get(listed.task, CATALOG)
         assert listed.about
         assert listed.licence
         assert listed.origin
         assert is_hub_name(name) == (listed.kind == "hub")
-        assert (name in CATALOG or name in SEQ2SEQ_VARIANTS or name in BUNDLED) == (listed.kind != "hub")
+        assert (name in names) == (listed.kind != "hub")
         assert bool(listed.scores) == bool(listed.measured_on) == (listed.kind != "architecture")
         in_catalog = name in CATALOG and CATALOG[name].weights is not None
-        assert (listed.kind == "bundled") == (in_catalog or name in BUNDLED)
+        assert (listed.kind == "bundled") == (in_catalog or name in BUNDLED or name in classifiers.BUNDLED)
 
 
 @pytest.mark.parametrize("name", [name for name, listed in LISTED.items() if listed.task == "translation"])
@@ -46,7 +51,23 @@ def test_parameters_are_those_of_the_translator(name: str) -> None:
         assert sum(parameter.numel() for parameter in build_seq2seq(config).parameters()) == listed.parameters
 
 
-@pytest.mark.parametrize("name", [name for name, listed in LISTED.items() if listed.task != "translation"])
+@pytest.mark.parametrize("name", VIT_VARIANTS)
+def test_parameters_are_those_of_the_classifier(name: str) -> None:
+    with torch.device("meta"):
+        built = build_vit(VIT_VARIANTS[name])
+    assert sum(parameter.numel() for parameter in built.parameters()) == LISTED[name].parameters
+
+
+@pytest.mark.parametrize("name", classifiers.BUNDLED)
+def test_bundled_classifiers_are_of_their_size_and_have_their_score(name: str) -> None:
+    loaded = classifiers.open_classifier(name)
+    assert loaded.config == VIT_VARIANTS[LISTED[name].architecture]
+    assert loaded.notes["scores"]["top-1"] == pytest.approx(LISTED[name].scores["top-1"], abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, listed in LISTED.items() if listed.task in ("detection", "panoptic segmentation")]
+)
 def test_parameters_are_those_of_the_model(name: str) -> None:
     listed = LISTED[name]
     config = CATALOG[listed.architecture].config
