@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sleuth import __version__
-from sleuth.cli import commands, data_commands
+from sleuth.cli import commands, data_commands, model_commands, text_commands, train_commands
 from sleuth.cli.faults import is_help, line_of
 
 USER_FAULT = 2
@@ -30,13 +30,13 @@ data = typer.Typer(help="Check a data set, or write the built-in scenes.", no_ar
 for _command in (
     commands.demo,
     commands.predict,
-    commands.translate,
-    commands.train,
-    commands.merge,
+    text_commands.translate,
+    train_commands.train,
+    train_commands.merge,
     commands.evaluate,
-    commands.convert,
-    commands.trace,
-    commands.models,
+    model_commands.convert,
+    model_commands.trace,
+    model_commands.models,
 ):
     app.command()(_command)
 data.command("check")(data_commands.check)
