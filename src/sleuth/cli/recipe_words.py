@@ -7,7 +7,18 @@ from typing import Any
 
 from sleuth.cli.chosen import tables_of_choice
 from sleuth.cli.sizes import parse_tiling
-from sleuth.cli.train_words import EVALUATIONS, USUAL_STEPS, TrainWords, set_length, splits, steps_and_length
+from sleuth.cli.train_words import (
+    EVALUATIONS,
+    USUAL_STEPS,
+    TrainWords,
+    section,
+    set_last,
+    set_length,
+    set_model,
+    set_values,
+    splits,
+    steps_and_length,
+)
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.samples import check_annotations
@@ -17,7 +28,7 @@ from sleuth.errors import UserError
 from sleuth.models.detector import DetectorConfig, has_masks, takes_masks
 from sleuth.models.families import family_of, options
 from sleuth.tasks.detection import DetectionLossConfig, Preprocess
-from sleuth.training.sections import Table, set_value
+from sleuth.training.sections import Table
 from sleuth.training.sources import BUILT_IN_DATA
 from sleuth.weights.catalog import entry, names_of
 from sleuth.weights.resolve import has_weights, is_path, open_model
@@ -35,39 +46,27 @@ def with_words(tables: Table, words: TrainWords) -> Table:
     Raises:
         UserError: words that contradict each other.
     """
-    _set_model(_section(tables, "model"), words)
+    set_model(section(tables, "model"), words, has_weights)
     # A recipe may have tiles of its own, for which the words give another overlap.
-    overlap = words.tile_overlap if words.tile or not _section(tables, "data").get("tile") else None
+    overlap = words.tile_overlap if words.tile or not section(tables, "data").get("tile") else None
     tiling = parse_tiling(words.tile, overlap)
-    for section, key, value in (
-        ("data", "path", words.data),
+    set_values(
+        tables,
+        words,
         ("data", "format", words.format),
         ("data", "images", None if words.images is None else str(words.images)),
         ("data", "annotations", words.annotations),
-        ("data", "skip_faulty", words.skip_faulty or None),
         ("data", "tile", None if tiling is None else list(tiling.size_hw)),
         ("data", "tile_overlap", words.tile_overlap),
-        ("model", "freeze", None if words.freeze is None else _listed(words.freeze)),
         ("lora", "rank", words.lora),
-        ("optimizer", "batch_size", words.batch_size),
-        ("optimizer", "rate", words.rate),
-        ("run", "seed", words.seed),
-        ("run", "device", words.device),
-        ("run", "devices", words.devices),
-        ("run", "workers", words.workers),
-        ("run", "tensorboard", words.tensorboard or None),
-    ):
-        if value is not None:
-            _section(tables, section)[key] = value
+    )
     if words.scale is not None:
-        tables["preprocess"] = _section(tables, "preprocess") | _sides(words.scale, _resize(tables))
+        tables["preprocess"] = section(tables, "preprocess") | _sides(words.scale, _resize(tables))
         kept = {"flip", "color_jitter", "crop_prob"}
-        own = {key: value for key, value in _section(tables, "augmentation").items() if key in kept}
+        own = {key: value for key, value in section(tables, "augmentation").items() if key in kept}
         tables["augmentation"] = own | {"scale": words.scale}
-    run = _section(tables, "run")
-    set_length(run, words)
-    for override in words.overrides:
-        set_value(tables, override)
+    set_last(tables, words)
+    run = section(tables, "run")
     said = [override.partition("=")[0].strip() for override in words.overrides]
     if "run.evaluate_every" in said and "run.patience" not in said and run.get("evaluate_every") == 0:
         run.pop("patience", None)  # it counts evaluations, and there are none
@@ -184,7 +183,7 @@ class _Start:
 
 def _start(words: TrainWords) -> _Start:
     chosen: Table = {}
-    _set_model(chosen, words)
+    set_model(chosen, words, has_weights)
     name, weights = chosen.get("name"), chosen.get("weights")
     if words.scratch and words.model is not None and is_path(words.model):
         # A file's architecture has no name in the catalog: its numbers are written out.
@@ -212,35 +211,6 @@ def _changed(settings: DetectionLossConfig, usual: DetectionLossConfig) -> Table
     return {key: value for key, value in asdict(settings).items() if value != before[key]}
 
 
-def _set_model(model: Table, words: TrainWords) -> None:
-    """Change a ``[model]``: a name that has weights is a model to start from, any other is an architecture.
-
-    Raises:
-        UserError: words that contradict each other, or no such name.
-    """
-    name, weights = words.model, words.weights
-    if words.scratch and (name is None or weights is not None):
-        raise UserError("--scratch takes a model's architecture alone", mend="name it with --model, without --weights")
-    if name is not None and not words.scratch and has_weights(name):
-        if weights is not None:
-            raise UserError(
-                "both --model and --weights name a model to start from", mend="give one, or an architecture by --model"
-            )
-        name, weights = None, name
-        model.pop("name", None)
-    if name is not None:
-        model["name"] = name
-    if words.scratch:
-        model.pop("weights", None)
-    if weights is not None:
-        model["weights"] = weights
-
-
-def _listed(text: str) -> list[str]:
-    """The words between commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
 def _rates(*, small: bool, fresh: bool) -> Table:
     """Learning rates: the paper's for a large model, higher for a small one; the backbone's is lower once trained."""
     rate = 5e-4 if small else 1e-4
@@ -251,7 +221,7 @@ def _rates(*, small: bool, fresh: bool) -> Table:
 
 def _resize(tables: Table) -> str:
     """The way in which pictures of another size are resized: as the recipe says, or as its model wants it."""
-    said, model = _section(tables, "preprocess"), _section(tables, "model")
+    said, model = section(tables, "preprocess"), section(tables, "model")
     name, weights = model.get("name"), model.get("weights")
     if "resize" in said or not (name or weights):
         return str(said.get("resize", "shortest"))
@@ -269,9 +239,3 @@ def _sides(scale: int, resize: str = "shortest") -> Table:
     if resize in ("exact", "within"):
         return {"resize": resize, "size_hw": [scale, scale]}
     return {"resize": "shortest", "shortest": scale, "longest": round(scale * 1333 / 800)}
-
-
-def _section(tables: Table, name: str) -> Table:
-    """A section of a recipe that may lack it; one that is no table is told of when the recipe is read."""
-    section = tables.setdefault(name, {})
-    return section if isinstance(section, dict) else {}

@@ -9,25 +9,24 @@ from sleuth.cli.console import tell
 from sleuth.cli.drawing import find, found_cell, write_picture
 from sleuth.cli.recipe_words import tables_for_data, with_words
 from sleuth.cli.train_classification import tables_for_classes, train_classification, wants_classification
+from sleuth.cli.train_run import run_and_tell, run_folder
 from sleuth.cli.train_translation import tables_for_text, train_translation, wants_translation
-from sleuth.cli.train_words import TrainWords
+from sleuth.cli.train_words import TrainWords, refuse
 from sleuth.data.classes.digits import DIGITS
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
 from sleuth.geometry.tiles import Tiling
+from sleuth.training.detection_work import DetectionWork
 from sleuth.training.devices import is_main_process
 from sleuth.training.kinds import kind_of
 from sleuth.training.recipe import Recipe, recipe_from_tables
-from sleuth.training.run_folder import next_run_folder
 from sleuth.training.sections import Table, read_toml
-from sleuth.training.sources import BUILT_IN_DATA, check_source, open_source, training_source
-from sleuth.training.train import TrainingResult, train
+from sleuth.training.sources import BUILT_IN_DATA, check_source, open_source
 from sleuth.training.translation_recipe import NUMBERS
 from sleuth.training.trial import estimated_minutes, in_words, measure_pace
 
 SAMPLE_PICTURES = 9
-INTERRUPTED = 130
 BUILT_IN = (BUILT_IN_DATA, NUMBERS, DIGITS)
 
 WORTH_A_TRIAL = 50
@@ -43,29 +42,28 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
     if kind == "classification":
         return train_classification(tables, words, out, name, where=where, resume=resume)
     recipe = detection_recipe(tables, words, where, chosen=remarks is not None)
-    folder = out or next_run_folder(Path("runs"), name)
-    source = training_source(recipe)
+    folder, tiling = run_folder(out, name), _tiling(recipe)
+    work = DetectionWork(recipe)
+    source = work.source
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None
     if is_main_process():
         # Training checks its own pictures; those that it is measured on are as important.
         _ = held_out and check_source(recipe, held_out)
-        if held_out is None:
-            tell("no split to measure on: no scores, and the last weights count as the best")
         for remark in remarks or ():
             tell(remark)
         if remarks and not resume:
             _say_how_long(recipe, source, held_out)
-    result = train(
-        recipe,
+    tile = "" if tiling is None else f" --tile {'x'.join(map(str, tiling.size_hw))} --tile-overlap {tiling.overlap:g}"
+    return run_and_tell(
+        work,
         folder,
-        source=source,
         evaluate=None if held_out is None else evaluator(recipe, held_out),
         render=sampler(recipe, held_out or source),
         resume=resume,
+        measure=f"evaluate --model {folder.best} --data {recipe.data.path} --split {recipe.data.val}"
+        + (tile or " --layers"),
+        use=f"predict PICTURE --model {folder.best}{tile}",
     )
-    if is_main_process():
-        _say_what_came_out(recipe, result)
-    return 0 if result.finished else INTERRUPTED
 
 
 def read_tables(
@@ -112,8 +110,7 @@ def detection_recipe(tables: Table, words: TrainWords, where: object, *, chosen:
     Raises:
         UserError: a wrong key or value, or a word that pictures have no use for.
     """
-    if words.languages is not None:
-        raise UserError("--languages is of text, and pictures are trained on here", mend="leave it out")
+    refuse(words, ("languages",), "is of text, and pictures are trained on here")
     return recipe_from_tables(with_words(tables, settled(words) if chosen else words), where=where)
 
 
@@ -172,19 +169,3 @@ def _say_how_long(recipe: Recipe, source: SampleSource, held_out: SampleSource |
     held = 0 if held_out is None else len(held_out)
     minutes = estimated_minutes(pace, recipe, pictures=len(source), held_out=held)
     tell(f"about {in_words(minutes)} on this machine; another length by --epochs, --steps or --minutes")
-
-
-def _say_what_came_out(recipe: Recipe, result: TrainingResult) -> None:
-    if not result.finished:
-        tell(f"  sleuth train --resume --out {result.folder}")
-        return
-    best = "" if result.best_score is None else f", best {recipe.run.score} {result.best_score:.4f}"
-    skipped = f", {result.skipped} steps skipped" if result.skipped else ""
-    tell(f"finished at step {result.step} after {result.seconds:.0f} s{best}{skipped}: {result.folder}")
-    model, tiling = result.folder / "best.safetensors", _tiling(recipe)
-    size = "" if tiling is None else "x".join(map(str, tiling.size_hw))
-    tile = "" if tiling is None else f" --tile {size} --tile-overlap {tiling.overlap:g}"
-    if result.best_score is not None:
-        more = tile or " --layers"
-        tell(f"  sleuth evaluate --model {model} --data {recipe.data.path} --split {recipe.data.val}{more}")
-    tell(f"  sleuth predict PICTURE --model {model}{tile}")

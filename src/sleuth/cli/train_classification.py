@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from sleuth.cli.class_pictures import guess_cell
-from sleuth.cli.console import tell
 from sleuth.cli.drawing import write_picture
-from sleuth.cli.train_words import TrainWords, set_length, splits
+from sleuth.cli.train_run import run_and_tell, run_folder
+from sleuth.cli.train_words import TrainWords, refuse, section, set_last, set_model, set_values, splits
 from sleuth.data.classes.digits import DIGITS
 from sleuth.data.classes.open import class_splits, is_classes, open_classes
 from sleuth.data.classes.samples import ClassSource
@@ -21,16 +21,15 @@ from sleuth.tasks.classification import decode_classes
 from sleuth.tasks.preprocess import Preprocess, preprocess_images
 from sleuth.training.classification_recipe import ClassificationRecipe, classification_recipe
 from sleuth.training.classification_work import ClassificationWork, checked_source
-from sleuth.training.devices import is_main_process
-from sleuth.training.run_folder import next_run_folder
-from sleuth.training.sections import Table, set_value
-from sleuth.training.train import TrainingResult, train_work
+from sleuth.training.sections import Table
 from sleuth.weights.classifiers import BUNDLED, is_classifier
 
-INTERRUPTED = 130
 SAMPLE_PICTURES = 16
 _SMALL_SIDE = 64
 """Pictures up to this side are small: they are learned from scratch at their own size."""
+
+_USELESS = ("format", "images", "annotations", "tile", "tile_overlap", "languages")
+"""Words that classes have no use for."""
 
 
 def wants_classification(words: TrainWords) -> bool:
@@ -69,7 +68,7 @@ def tables_for_classes(words: TrainWords) -> Table:
     epochs = max(10, min(200, 500_000 // max(1, count)))
     name = "vit-digits" if side <= 8 else "vit-cifar" if small else "vit-ti16"
     tables: Table = {
-        "model": {"name": name, "drop_path": 0.1},
+        "model": {"drop_path": 0.1} | ({} if words.weights else {"name": name}),
         "data": data,
         "augmentation": {"crop": "padded" if small else "resized", "randaugment": 2, "mixup": 0.2, "cutmix": 1.0},
         "optimizer": {"rate": 1e-3, "batch_size": min(128, max(8, count // 10))},
@@ -87,53 +86,16 @@ def with_class_words(tables: Table, words: TrainWords) -> Table:
     Raises:
         UserError: words that classes have no use for, or that contradict each other.
     """
-    useless: dict[str, object] = {
-        "--format": words.format,
-        "--images": words.images,
-        "--annotations": words.annotations,
-        "--tile": words.tile,
-        "--tile-overlap": words.tile_overlap,
-        "--languages": words.languages,
-    }
-    for word, value in useless.items():
-        if value is not None:
-            raise UserError(f"{word} is not of classes, which are trained on here", mend="leave it out")
-    model = tables.setdefault("model", {})
-    weights = words.weights
-    if words.model is not None:
-        has_weights = words.model in BUNDLED or words.model not in VIT_VARIANTS
-        if words.scratch and words.model not in VIT_VARIANTS:
-            what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
-            raise UserError(what, mend=f"known: {', '.join(VIT_VARIANTS)}")
-        if has_weights and not words.scratch and weights is None:
-            model.pop("name", None)
-            weights = words.model
-        else:
-            model["name"] = words.model
-    if weights is not None:
-        model["weights"] = weights
+    refuse(words, _USELESS, "is not of classes, which are trained on here")
+    if words.scratch and words.model not in (None, *VIT_VARIANTS):
+        what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
+        raise UserError(what, mend=f"known: {', '.join(VIT_VARIANTS)}")
+    model = section(tables, "model")
+    set_model(model, words, lambda name: name in BUNDLED or name not in VIT_VARIANTS)
     if words.scale is not None:
         model["image_hw"] = [words.scale, words.scale]
-    if words.lora is not None:
-        tables.setdefault("lora", {})["rank"] = words.lora
-    said: tuple[tuple[str, str, object], ...] = (
-        ("data", "path", words.data),
-        ("data", "skip_faulty", words.skip_faulty or None),
-        ("model", "freeze", None if words.freeze is None else [part.strip() for part in words.freeze.split(",")]),
-        ("optimizer", "batch_size", words.batch_size),
-        ("optimizer", "rate", words.rate),
-        ("run", "seed", words.seed),
-        ("run", "device", words.device),
-        ("run", "devices", words.devices),
-        ("run", "workers", words.workers),
-        ("run", "tensorboard", words.tensorboard or None),
-    )
-    for section, key, value in said:
-        if value is not None:
-            tables.setdefault(section, {})[key] = value
-    set_length(tables.setdefault("run", {}), words)
-    for override in words.overrides:
-        set_value(tables, override)
+    set_values(tables, words, ("lora", "rank", words.lora))
+    set_last(tables, words)
     return tables
 
 
@@ -142,23 +104,18 @@ def train_classification(
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = classification_recipe(with_class_words(tables, words), where=where)
-    folder = out or next_run_folder(Path("runs"), name)
+    folder, data = run_folder(out, name), recipe.data
     work = ClassificationWork(recipe)
-    held_out = None
-    if recipe.data.val:
-        held_out, _ = checked_source(recipe, recipe.data.val, names=tuple(work.source.names))
-    elif is_main_process():
-        tell("no split to measure on: no scores, and the last weights count as the best")
-    result = train_work(
+    held_out = checked_source(recipe, data.val, names=tuple(work.source.names))[0] if data.val else None
+    return run_and_tell(
         work,
         folder,
         evaluate=None if held_out is None else evaluator(recipe, held_out),
         render=sampler(recipe.preprocess, held_out or work.source),
         resume=resume,
+        measure=f"evaluate --model {folder.best} --data {data.path} --split {data.val}",
+        use=f"predict PICTURE --model {folder.best}",
     )
-    if is_main_process():
-        _say_what_came_out(recipe, result)
-    return 0 if result.finished else INTERRUPTED
 
 
 def evaluator(recipe: ClassificationRecipe, source: ClassSource) -> Callable[[nn.Module], dict[str, float]]:
@@ -190,16 +147,3 @@ def sampler(preprocess: Preprocess, source: ClassSource) -> Callable[[nn.Module,
         )
 
     return draw
-
-
-def _say_what_came_out(recipe: ClassificationRecipe, result: TrainingResult) -> None:
-    if not result.finished:
-        tell(f"  sleuth train --resume --out {result.folder}")
-        return
-    best = "" if result.best_score is None else f", best {recipe.run.score} {result.best_score:.4f}"
-    skipped = f", {result.skipped} steps skipped" if result.skipped else ""
-    tell(f"finished at step {result.step} after {result.seconds:.0f} s{best}{skipped}: {result.folder}")
-    model = result.folder / "best.safetensors"
-    if result.best_score is not None:
-        tell(f"  sleuth evaluate --model {model} --data {recipe.data.path} --split {recipe.data.val}")
-    tell(f"  sleuth predict PICTURE --model {model}")

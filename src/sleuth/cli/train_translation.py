@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from sleuth.cli.console import tell
-from sleuth.cli.train_words import TrainWords, set_length, splits
+from sleuth.cli.train_run import run_and_tell, run_folder
+from sleuth.cli.train_words import TrainWords, refuse, section, set_last, set_model, set_values, splits
 from sleuth.data.text.open import is_text, open_text, parse_languages, text_splits
 from sleuth.data.text.samples import TextSource
 from sleuth.errors import UserError
@@ -17,18 +17,17 @@ from sleuth.files import atomic_write
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
 from sleuth.tasks.translator import Translator
-from sleuth.training.devices import is_main_process
-from sleuth.training.run_folder import next_run_folder
-from sleuth.training.sections import Table, set_value
-from sleuth.training.train import TrainingResult, train_work
+from sleuth.training.sections import Table
 from sleuth.training.translation_recipe import NUMBERS, TranslationRecipe, translation_recipe
 from sleuth.training.translation_work import TranslationWork, Vocabularies, open_text_source
 from sleuth.weights.translators import is_translator
 
-INTERRUPTED = 130
 SAMPLE_LINES = 10
 SMALL_DATA = 200_000
 """Pairs up to which the smaller size learns more."""
+
+_USELESS = ("scale", "format", "images", "tile", "annotations", "lora", "tile_overlap")
+"""Words that text has no use for."""
 
 
 def wants_translation(words: TrainWords) -> bool:
@@ -56,8 +55,9 @@ def tables_for_text(words: TrainWords) -> Table:
     small = pairs <= SMALL_DATA
     epochs = 30 if small else 10
     run: Table = {"epochs": epochs, "evaluate_every": 1 if data.get("val", "val") else 0, "ema_decay": 0.999}
+    name: Table = {} if words.weights else {"name": "transformer-small" if small else "transformer-base"}
     return {
-        "model": {"name": "transformer-small" if small else "transformer-base"} | ({"dropout": 0.3} if small else {}),
+        "model": name | ({"dropout": 0.3} if small else {}),
         "data": data,
         "tokenizer": {"kind": "bpe", "vocabulary_size": 8000 if small else 32000},
         "optimizer": {"rate": 1e-3 if small else 7e-4, "batch_size": 4096},
@@ -73,43 +73,13 @@ def with_text_words(tables: Table, words: TrainWords) -> Table:
     Raises:
         UserError: words that text has no use for, or that contradict each other.
     """
-    useless: dict[str, object] = {
-        "--scale": words.scale,
-        "--format": words.format,
-        "--images": words.images,
-        "--tile": words.tile,
-    }
-    useless |= {"--annotations": words.annotations, "--lora": words.lora, "--tile-overlap": words.tile_overlap}
-    for word, value in useless.items():
-        if value is not None:
-            raise UserError(f"{word} is of pictures, and text is trained on here", mend="leave it out")
-    model = tables.setdefault("model", {})
-    if words.weights is not None or (words.model is not None and words.model not in SEQ2SEQ_VARIANTS):
-        model["weights"] = words.weights or words.model
-        if words.model not in SEQ2SEQ_VARIANTS:
-            model.pop("name", None)
-    if words.model in SEQ2SEQ_VARIANTS:
-        model["name"] = words.model
-    said: tuple[tuple[str, str, object], ...] = (
-        ("data", "path", words.data),
-        ("data", "languages", words.languages),
-        ("data", "skip_faulty", words.skip_faulty or None),
-        ("model", "freeze", None if words.freeze is None else [part.strip() for part in words.freeze.split(",")]),
-        ("optimizer", "batch_size", words.batch_size),
-        ("optimizer", "rate", words.rate),
-        ("run", "seed", words.seed),
-        ("run", "device", words.device),
-        ("run", "devices", words.devices),
-        ("run", "workers", words.workers),
-        ("run", "tensorboard", words.tensorboard or None),
-    )
-    for section, key, value in said:
-        if value is not None:
-            tables.setdefault(section, {})[key] = value
-    run = tables.setdefault("run", {})
-    set_length(run, words)
-    for override in words.overrides:
-        set_value(tables, override)
+    refuse(words, _USELESS, "is of pictures, and text is trained on here")
+    if words.scratch and words.model not in (None, *SEQ2SEQ_VARIANTS):
+        what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
+        raise UserError(what, mend=f"known: {', '.join(SEQ2SEQ_VARIANTS)}")
+    set_model(section(tables, "model"), words, lambda name: name not in SEQ2SEQ_VARIANTS)
+    set_values(tables, words, ("data", "languages", words.languages))
+    set_last(tables, words)
     return tables
 
 
@@ -118,21 +88,19 @@ def train_translation(
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = translation_recipe(with_text_words(tables, words), where=where)
-    folder = out or next_run_folder(Path("runs"), name)
+    folder, data = run_folder(out, name), recipe.data
     work = TranslationWork(recipe)
-    held_out = open_text_source(recipe, recipe.data.val) if recipe.data.val else None
-    if is_main_process() and held_out is None:
-        tell("no split to measure on: no scores, and the last weights count as the best")
-    result = train_work(
+    held_out = open_text_source(recipe, data.val) if data.val else None
+    languages = f" --languages {data.languages}" if data.languages else ""
+    return run_and_tell(
         work,
         folder,
         evaluate=None if held_out is None else evaluator(recipe, work.vocabularies, held_out),
         render=sampler(recipe, work.vocabularies, held_out or work.source),
         resume=resume,
+        measure=f"evaluate --model {folder.best} --data {data.path}{languages} --split {data.val} --beam 5",
+        use=f"translate FILE --model {folder.best}",
     )
-    if is_main_process():
-        _say_what_came_out(recipe, result)
-    return 0 if result.finished else INTERRUPTED
 
 
 def evaluator(
@@ -172,19 +140,3 @@ def sampler(
             )
 
     return write
-
-
-def _say_what_came_out(recipe: TranslationRecipe, result: TrainingResult) -> None:
-    if not result.finished:
-        tell(f"  sleuth train --resume --out {result.folder}")
-        return
-    best = "" if result.best_score is None else f", best {recipe.run.score} {result.best_score:.4f}"
-    skipped = f", {result.skipped} steps skipped" if result.skipped else ""
-    tell(f"finished at step {result.step} after {result.seconds:.0f} s{best}{skipped}: {result.folder}")
-    model = result.folder / "best.safetensors"
-    if result.best_score is not None:
-        languages = f" --languages {recipe.data.languages}" if recipe.data.languages else ""
-        tell(
-            f"  sleuth evaluate --model {model} --data {recipe.data.path}{languages} --split {recipe.data.val} --beam 5"
-        )
-    tell(f"  sleuth translate FILE --model {model}")

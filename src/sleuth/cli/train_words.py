@@ -1,10 +1,11 @@
-"""The words of `sleuth train`, and what follows from them whatever the model: the length of a run, its splits."""
+"""The words of `sleuth train`, and how they change the tables of a recipe, whatever it trains."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sleuth.errors import UserError
-from sleuth.training.sections import Table
+from sleuth.training.sections import Table, set_value
 
 USUAL_STEPS = 6000
 """Length of a training on a folder of pictures, where nobody says otherwise."""
@@ -47,6 +48,89 @@ class TrainWords:
     overrides: tuple[str, ...] = ()
 
 
+def section(tables: Table, name: str) -> Table:
+    """A section of a recipe that may lack it; one that is no table is told of when the recipe is read."""
+    found = tables.setdefault(name, {})
+    return found if isinstance(found, dict) else {}
+
+
+def refuse(words: TrainWords, options: tuple[str, ...], why: str) -> None:
+    """Refuse words that such a training has no use for.
+
+    Args:
+        words: of the command line.
+        options: those words, as `TrainWords` calls them.
+        why: goes on after the option: ``is of text, ...``.
+
+    Raises:
+        UserError: one of them was said.
+    """
+    for option in options:
+        if getattr(words, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')} {why}", mend="leave it out")
+
+
+def set_model(model: Table, words: TrainWords, has_weights: Callable[[str], bool]) -> None:
+    """Change a ``[model]``: a name that has weights is a model to start from, any other is an architecture.
+
+    Args:
+        model: the section.
+        words: of the command line.
+        has_weights: whether there are weights of this name.
+
+    Raises:
+        UserError: words that contradict each other, or no such name.
+    """
+    name, weights = words.model, words.weights
+    if words.scratch and (name is None or weights is not None):
+        raise UserError("--scratch takes a model's architecture alone", mend="name it with --model, without --weights")
+    if name is not None and not words.scratch and has_weights(name):
+        if weights is not None:
+            raise UserError(
+                "both --model and --weights name a model to start from", mend="give one, or an architecture by --model"
+            )
+        name, weights = None, name
+        model.pop("name", None)
+    if name is not None:
+        model["name"] = name
+    if words.scratch:
+        model.pop("weights", None)
+    if weights is not None:
+        model["weights"] = weights
+
+
+def set_values(tables: Table, words: TrainWords, *own: tuple[str, str, object]) -> None:
+    """Put what was said into the sections where it belongs.
+
+    Args:
+        tables: of the recipe.
+        words: of the command line.
+        own: section, key and value of what only this kind of training knows; None was not said.
+    """
+    for name, key, value in (
+        ("data", "path", words.data),
+        ("data", "skip_faulty", words.skip_faulty or None),
+        ("model", "freeze", None if words.freeze is None else _listed(words.freeze)),
+        ("optimizer", "batch_size", words.batch_size),
+        ("optimizer", "rate", words.rate),
+        ("run", "seed", words.seed),
+        ("run", "device", words.device),
+        ("run", "devices", words.devices),
+        ("run", "workers", words.workers),
+        ("run", "tensorboard", words.tensorboard or None),
+        *own,
+    ):
+        if value is not None:
+            section(tables, name)[key] = value
+
+
+def set_last(tables: Table, words: TrainWords) -> None:
+    """Set the length of the run, and then what ``--set`` says."""
+    set_length(section(tables, "run"), words)
+    for override in words.overrides:
+        set_value(tables, override)
+
+
 def set_length(run: Table, words: TrainWords) -> None:
     """Make the run as long as the words say; what was counted in another unit follows."""
     said = {unit: value for unit in ("epochs", "steps", "minutes") if (value := getattr(words, unit)) is not None}
@@ -76,3 +160,8 @@ def splits(splits: tuple[str, ...]) -> Table:
     train = next((bare[word] for word in ("train", "training") if word in bare), splits[0])
     val = next((bare[word] for word in ("val", "valid", "validation", "dev", "test", "testing") if word in bare), "")
     return {"train": train, "val": "" if val == train else val}
+
+
+def _listed(text: str) -> list[str]:
+    """The words between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
