@@ -5,8 +5,10 @@ from typing import Literal
 
 import timm.models.resnet as timm_resnet
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+from sleuth.types import ImageBatch
 
 ResNetName = Literal["resnet10", "resnet14", "resnet18", "resnet34", "resnet50", "resnet101"]
 ResNetVariant = Literal["b", "d"]
@@ -142,6 +144,18 @@ class ResNet(nn.Module):
             if finer is not None and stage < self.num_stages:
                 finer.append(x)
         return x
+
+    def features(
+        self, images: ImageBatch, finer: list[Tensor] | None = None
+    ) -> tuple[Float[Tensor, "batch channels h w"], Bool[Tensor, "batch h w"]]:
+        """The feature map, and which of its cells belong to the picture.
+
+        Args:
+            images: the pictures.
+            finer: a list that takes the maps of the stages before it, fine to coarse.
+        """
+        maps = self(images.pixels, finer)
+        return maps, feature_mask(images.valid, (maps.shape[-2], maps.shape[-1]))
 
     def pyramid(
         self, pixels: Float[Tensor, "batch 3 height width"], levels: int = 3

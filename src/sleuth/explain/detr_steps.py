@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from sleuth.backbones.vit_features import VitFeatures
 from sleuth.explain.steps import TraceStep
 from sleuth.explain.watch import Watch, parameters_of
 from sleuth.models.detr import Detr
@@ -57,11 +58,15 @@ def detr_details(model: Detr, watch: Watch) -> Mapping[str, list[TraceStep]]:
         return TraceStep(name, tuple(seen.output.shape), module, about, parameters, seen.flops, detail=True)
 
     body = "backbone.body"
-    stages = [f"{body}.layer{number}" for number in range(1, model.backbone.num_stages + 1)]
-    found = {
-        "backbone": [step(f"{body}.conv1", "stem", "7x7 convolution, stride 2")]
-        + [step(module, f"stage {number}") for number, module in enumerate(stages, start=1)]
-    }
+    if isinstance(model.backbone, VitFeatures):
+        blocks = [step(f"{body}.blocks.{row}", f"block {row + 1}") for row in range(len(model.backbone.body.blocks))]
+        found = {"backbone": [step(f"{body}.patches", "patches", "unfolded, one matrix product"), *blocks]}
+    else:
+        stages = [f"{body}.layer{number}" for number in range(1, model.backbone.num_stages + 1)]
+        found = {
+            "backbone": [step(f"{body}.conv1", "stem", "7x7 convolution, stride 2")]
+            + [step(module, f"stage {number}") for number, module in enumerate(stages, start=1)]
+        }
     for part, about in (
         ("encoder", "self-attention, feed-forward"),
         ("decoder", "self-, cross-attention, feed-forward"),

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from sleuth.models.detector import Detector
-from sleuth.nn.attention import MultiHeadAttention, explicit_attention
+from sleuth.nn.attention import Attention, explicit_attention, fused_attention
 from sleuth.types import ImageBatch, SetPrediction
 
 
@@ -168,8 +168,12 @@ def _watching(model: nn.Module, watch: Watch, flops: Callable[[], int]) -> Itera
 
 @contextmanager
 def _explicit_cores(model: nn.Module) -> Iterator[None]:
-    """Attention written out while the block runs: not every fused kernel is counted, its two products are."""
-    attentions = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
+    """Attention written out while the block runs: not every fused kernel is counted, its two products are.
+
+    Cores of other kinds stay: they would compute something else.
+    """
+    every = [module for module in model.modules() if isinstance(module, Attention)]
+    attentions = [module for module in every if module.core is fused_attention]
     cores = [attention.core for attention in attentions]
     try:
         for attention in attentions:

@@ -1,17 +1,20 @@
 """DETR: a set of learned queries questions a picture, and each answer is an object or nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sleuth.backbones.resnet import ResNet, feature_mask
+from sleuth.backbones.resnet import ResNet
+from sleuth.backbones.vit_features import VitFeatures
 from sleuth.heads.detection import BoxHead, ClassHead
 from sleuth.heads.masks import MaskHead
 from sleuth.models.detector import Detector
+from sleuth.models.vit import build_vit_backbone
+from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.nn.attention import padding_mask
 from sleuth.nn.feedforward import Activation
 from sleuth.nn.layers import DecoderLayer, EncoderLayer
@@ -19,6 +22,22 @@ from sleuth.nn.positions import LearnedPositions2d, SinePositions2d
 from sleuth.nn.stacks import Decoder, Encoder
 from sleuth.queries.learned import LearnedQueries
 from sleuth.types import ImageBatch, Memory, SetPrediction, Target
+
+DetrBackbone = Literal[
+    "resnet10",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "vit-ti16",
+    "vit-s16",
+    "vit-b16",
+    "dinov2-s14",
+    "dinov2-b14",
+    "vit-cifar",
+    "vit-digits",
+]
+"""ResNets, and vision Transformers by their names in `VIT_VARIANTS`."""
 
 _ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
@@ -28,7 +47,9 @@ class DetrConfig:
     """The numbers of a DETR.
 
     Args:
-        backbone: resnet10, resnet18, resnet34, resnet50 or resnet101.
+        backbone: resnet10, resnet18, resnet34, resnet50 or resnet101; or a vision Transformer, whose patches are the
+            cells of the feature map: vit-ti16, vit-s16, vit-b16, dinov2-s14, dinov2-b14, or one for small pictures,
+            vit-cifar (patches of 4 pixels) or vit-digits (of 2).
         num_classes: classes without no-object; 91 for COCO's own ids.
         num_queries: the most objects in a picture.
         dim: embedding size of the transformer; a multiple of 4 and of num_heads.
@@ -41,11 +62,12 @@ class DetrConfig:
         pre_norm: normalise before attention rather than after.
         positions: sine or learned.
         dilation: DC5, twice the feature resolution from a dilated last stage.
-        frozen_norm: frozen batch norm in the backbone (published weights); False trains it (from scratch).
-        backbone_stages: how many of the four stages are used; 4 in the paper.
-        backbone_width: channels of the first stage; 64 in the paper.
+        frozen_norm: frozen batch norm in the ResNet (published weights); False trains it (from scratch).
+        backbone_stages: how many of the ResNet's four stages are used; 4 in the paper.
+        backbone_width: channels of the ResNet's first stage; 64 in the paper.
         supervise_encoder: while training, read the heads on the memory tokens as well.
-        masks: add the mask head, for instance masks and panoptic segmentation; it wants all four stages.
+        masks: add the mask head, for instance masks and panoptic segmentation; it wants a ResNet with all four
+            stages.
         decoder_num_heads: attention heads of the decoder; None takes ``num_heads``.
         decoder_feedforward_dim: hidden size of the decoder's feed-forward networks; None takes ``feedforward_dim``.
         attention_dropout: on attention weights; None takes ``dropout``.
@@ -57,7 +79,7 @@ class DetrConfig:
         ValueError: a number that makes no model, with its name.
     """
 
-    backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    backbone: DetrBackbone = "resnet50"
     num_classes: int = 91
     num_queries: int = 100
     dim: int = 256
@@ -97,6 +119,9 @@ class DetrConfig:
                 raise ValueError(f"dim = {self.dim} is not a multiple of 4 and of {name} = {getattr(self, name)}")
         if self.backbone_stages > 4:
             raise ValueError(f"backbone_stages = {self.backbone_stages} is more than the 4 that there are")
+        if self.backbone in VIT_VARIANTS and (self.dilation or self.masks):
+            name = "dilation" if self.dilation else "masks"
+            raise ValueError(f"{name} = true wants the stages of a ResNet, which backbone = {self.backbone!r} has not")
         if self.masks and (self.backbone_stages < 4 or self.dim < 16):
             raise ValueError("masks want backbone_stages = 4 and dim of at least 16")
         for name in ("dropout", "attention_dropout", "activation_dropout"):
@@ -112,13 +137,13 @@ class Detr(Detector):
     Source: Carion et al. 2020, "End-to-End Object Detection with Transformers".
     """
 
-    backbone: ResNet
+    backbone: ResNet | VitFeatures
     mask_head: MaskHead | None
 
     def __init__(
         self,
         *,
-        backbone: ResNet,
+        backbone: ResNet | VitFeatures,
         input_proj: nn.Conv2d,
         positions: SinePositions2d | LearnedPositions2d,
         encoder: Encoder,
@@ -165,9 +190,8 @@ class Detr(Detector):
     def encode(self, images: ImageBatch) -> Memory:
         """The picture as a sequence of tokens that have looked at each other."""
         finer: list[torch.Tensor] = []
-        features = self.backbone(images.pixels, finer if self.mask_head is not None else None)
+        features, valid = self.backbone.features(images, finer if self.mask_head is not None else None)
         grid_hw = (features.shape[-2], features.shape[-1])
-        valid = feature_mask(images.valid, grid_hw)
         projected = self.input_proj(features)
         tokens = projected.flatten(2).transpose(1, 2)
         pos = self.positions(valid).flatten(1, 2).to(features.dtype)
@@ -212,13 +236,7 @@ def build_detr(config: DetrConfig) -> Detr:
             pre_norm=config.pre_norm,
         )
 
-    backbone = ResNet(
-        name=config.backbone,
-        frozen_norm=config.frozen_norm,
-        dilate_last=config.dilation,
-        num_stages=config.backbone_stages,
-        width=config.backbone_width,
-    )
+    backbone = _backbone(config)
     model = Detr(
         backbone=backbone,
         input_proj=nn.Conv2d(backbone.channels, dim, kernel_size=1),
@@ -235,12 +253,25 @@ def build_detr(config: DetrConfig) -> Detr:
         ),
         class_head=ClassHead(dim=dim, num_classes=config.num_classes),
         box_head=BoxHead(dim=dim),
-        mask_head=_mask_head(config, backbone) if config.masks else None,
+        mask_head=_mask_head(config, backbone) if isinstance(backbone, ResNet) and config.masks else None,
         supervise_encoder=config.supervise_encoder,
     )
     _each_linear(model.encoder, nn.init.xavier_uniform_)
     _each_linear(model.decoder, nn.init.xavier_uniform_)
     return model
+
+
+def _backbone(config: DetrConfig) -> ResNet | VitFeatures:
+    if config.backbone in VIT_VARIANTS:
+        # What reads a map rather than a pooled vector wants normalised cells, wherever the classifier normalises.
+        return VitFeatures(build_vit_backbone(replace(VIT_VARIANTS[config.backbone], norm_after_pool=False)))
+    return ResNet(
+        name=config.backbone,
+        frozen_norm=config.frozen_norm,
+        dilate_last=config.dilation,
+        num_stages=config.backbone_stages,
+        width=config.backbone_width,
+    )
 
 
 def _mask_head(config: DetrConfig, backbone: ResNet) -> MaskHead:

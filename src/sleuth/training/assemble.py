@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass, replace
 
+from sleuth.backbones.vit_features import VitFeatures
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
-from sleuth.models.detector import Detector
+from sleuth.models.detector import Detector, DetectorConfig
 from sleuth.models.families import build_detector
+from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.training.adapters import add_adapters
 from sleuth.training.parts import freeze
 from sleuth.training.recipe import Recipe
 from sleuth.training.rows import rows_of
 from sleuth.training.start import take_backbone, take_weights
+from sleuth.training.start_vit import is_detector_file, take_vit
 from sleuth.weights.checkpoint import ModelCard, detector_card
+from sleuth.weights.classifiers import open_classifier
 from sleuth.weights.resolve import open_model
 
 
@@ -55,7 +59,7 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
         taken = take_weights(model, config, start, names, keep_classes=settings.keep_classes, where=settings.weights)
         remarks += [f"starts from {settings.weights}: {taken.line()}", _plan(recipe)]
     if settings.backbone_weights and not resume:
-        take_backbone(model, open_model(settings.backbone_weights), where=settings.backbone_weights)
+        _take_backbone(model, config, settings.backbone_weights)
         remarks.append(f"backbone of {settings.backbone_weights}")
     if settings.freeze_stem:
         _freeze_stem(model)
@@ -84,6 +88,15 @@ def model_card(recipe: Recipe, source: SampleSource, **notes: object) -> ModelCa
         panoptic=recipe.panoptic,
         loss=recipe.loss,
     )
+
+
+def _take_backbone(model: Detector, config: DetectorConfig, name: str) -> None:
+    """The backbone of another detector, or a vision Transformer out of a classifier."""
+    if isinstance(model.backbone, VitFeatures) and not is_detector_file(name):
+        known, start = VIT_VARIANTS[str(vars(config)["backbone"])], open_classifier(name)
+        take_vit(model.backbone.body, known, start.model.backbone, start.config, where=name)
+    else:
+        take_backbone(model, open_model(name), where=name)
 
 
 def _freeze_stem(model: Detector) -> None:

@@ -34,7 +34,8 @@ class ModelSettings:
         family: the kind of detector; it follows from the name or the weights, and a resolved recipe says it.
         weights: the model to start from: a name, a file or a folder, as for `sleuth predict --model`; empty starts
             from fresh weights.
-        backbone_weights: a model whose backbone to start from; empty starts from fresh weights.
+        backbone_weights: a model whose backbone to start from; empty starts from fresh weights. A vision Transformer
+            as backbone takes a classifier's: a bundled one, a file or a folder, or a model of the hub.
         keep_classes: of the model to start from, keep what it knows of classes that have the same name here.
         freeze_stem: leave the stem and the first stage of the backbone as they are, as the paper does.
         freeze: parts that are not trained, such as ``backbone`` and ``encoder``; ``detector`` is all but the mask head.

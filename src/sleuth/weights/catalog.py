@@ -96,6 +96,9 @@ CATALOG: Mapping[str, CatalogEntry] = {
     "detr-r50-dc5": CatalogEntry(replace(DETR_R50, dilation=True), Preprocess()),
     "detr-r101": CatalogEntry(replace(DETR_R50, backbone="resnet101"), Preprocess()),
     "detr-r101-dc5": CatalogEntry(replace(DETR_R50, backbone="resnet101", dilation=True), Preprocess()),
+    "detr-vit-ti": CatalogEntry(replace(DETR_R50, backbone="vit-ti16"), Preprocess()),
+    "detr-vit-s": CatalogEntry(replace(DETR_R50, backbone="vit-s16"), Preprocess()),
+    "detr-vit-b": CatalogEntry(replace(DETR_R50, backbone="vit-b16"), Preprocess()),
     "detr-small": CatalogEntry(DETR_SMALL, Preprocess(shortest=128, longest=128)),
     "sleuth-scenes": CatalogEntry(
         replace(SLEUTH_N, num_classes=15, num_queries=30),

@@ -193,6 +193,20 @@ LISTED: Mapping[str, Listed] = {
     "detr-r101-dc5": Listed(
         "DETR with ResNet-101 and a dilated last stage", "architecture", "detection", 60_464_672, "detr-r101-dc5"
     ),
+    **{
+        f"detr-vit-{size}": Listed(
+            f"DETR with {name} in patches of 16 pixels as its backbone",
+            "architecture",
+            "detection",
+            parameters,
+            f"detr-vit-{size}",
+        )
+        for size, name, parameters in (
+            ("ti", "ViT-Ti", 23_119_136),
+            ("s", "ViT-S", 39_309_536),
+            ("b", "ViT-B", 103_540_832),
+        )
+    },
     "detr-small": Listed(
         "a small DETR that learns from scratch on one machine", "architecture", "detection", 4_076_052, "detr-small"
     ),

@@ -79,6 +79,7 @@ def test_any_number_of_classes_and_queries(num_classes: int, num_queries: int) -
         {"num_heads": 1},
         {"backbone": "resnet18"},
         {"backbone": "resnet50"},
+        {"backbone": "vit-digits"},
     ],
     ids=lambda options: ", ".join(f"{key}={value}" for key, value in options.items()),
 )

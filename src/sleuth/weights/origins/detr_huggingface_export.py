@@ -95,6 +95,8 @@ def _check_expressible(config: DetrConfig) -> None:
     def refuse(what: str) -> UserError:
         return UserError(f"Hugging Face's DETR cannot express this model: {what}", mend="use it with Sleuth")
 
+    if not config.backbone.startswith("resnet"):
+        raise refuse(f"its backbone is {config.backbone}; there, it is a ResNet")
     if config.pre_norm:
         raise refuse("it normalises before attention (pre_norm)")
     if config.dilation and backbone_kind(config.backbone, config.backbone_width) == "resnet":

@@ -137,6 +137,8 @@ def _check_expressible(config: DetrConfig) -> None:
     same_heads = config.decoder_num_heads in (None, config.num_heads)
     if not same_heads or config.decoder_feedforward_dim not in (None, config.feedforward_dim):
         raise refuse("heads and feed-forward sizes of encoder and decoder differ")
+    if not config.backbone.startswith("resnet"):
+        raise refuse(f"its backbone is {config.backbone}; there, it is a ResNet")
     if config.backbone == "resnet10" or config.backbone_width != 64 or config.backbone_stages != 4:
         what = f"its backbone is a {config.backbone} of width {config.backbone_width}"
         raise refuse(f"{what} and {config.backbone_stages} stages; there, ResNets have width 64 and four stages")
