@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sleuth.errors import UserError
-from sleuth.tasks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resample
+from sleuth.tasks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from sleuth.weights.origins.fields import Fields
+from sleuth.weights.processor_fields import FILTERS, HARMLESS, colours, filter_number, kinds_by_name, pixel_fields
 
 VIT, DEIT, BIT = "ViTImageProcessor", "DeiTImageProcessor", "BitImageProcessor"
 
@@ -25,24 +26,15 @@ _USUAL: Mapping[str, Preprocess] = {
 """What each image processor does where nothing is said."""
 
 _KINDS: Mapping[str, str] = {
-    **{f"{kind}{ending}": kind for kind in _USUAL for ending in ("", "Fast", "Pil")},
+    **kinds_by_name(_USUAL),
     "ViTFeatureExtractor": VIT,
     "DeiTFeatureExtractor": DEIT,
 }
-_FILTERS: Mapping[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 _READ = frozenset(
     {
         *("do_resize", "size", "resample", "do_center_crop", "crop_size"),
         *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"),
-    }
-)
-# What does not change a picture's pixels.
-_HARMLESS = frozenset(
-    {
-        *("image_processor_type", "feature_extractor_type", "processor_class", "_valid_processor_keys", "backend"),
-        *("data_format", "input_data_format", "return_tensors", "device", "disable_grouping", "model_input_names"),
-        *("do_convert_rgb", "default_to_square", "transformers_version", "image_seq_length"),
     }
 )
 
@@ -66,17 +58,17 @@ def read_classifier_processor(values: Mapping[str, Any], where: object, *, usual
     kind = _KINDS[said]
     default = _USUAL[kind]
     fields = Fields(values, where)
-    fields.known(_READ, _HARMLESS)
-    number = fields.whole("resample", next(n for n, name in _FILTERS.items() if name == default.resample))
-    if number not in _FILTERS:
-        raise fields.fault("resample", f"known: {', '.join(f'{n} ({name})' for n, name in _FILTERS.items())}")
+    fields.known(_READ, HARMLESS)
+    number = fields.whole("resample", filter_number(default.resample))
+    if number not in FILTERS:
+        raise fields.fault("resample", f"known: {', '.join(f'{n} ({name})' for n, name in FILTERS.items())}")
     try:
         return Preprocess(
             **_sizes(fields, default, square=fields.truth("default_to_square", kind != BIT)),
             crop_hw=_crop(fields, default),
-            mean=_colours(fields.any("image_mean", default.mean)),
-            std=_colours(fields.any("image_std", default.std)),
-            resample=_FILTERS[number],
+            mean=colours(fields.any("image_mean", default.mean)),
+            std=colours(fields.any("image_std", default.std)),
+            resample=FILTERS[number],
             rounding="huggingface",
             rescale=fields.number("rescale_factor", 1 / 255) if fields.truth("do_rescale", True) else 1.0,
             normalise=fields.truth("do_normalize", True),
@@ -139,14 +131,9 @@ def write_classifier_processor(preprocess: Preprocess) -> dict[str, Any]:
         "image_processor_type": VIT if plain else BIT,
         "do_resize": preprocess.resize != "none",
         "size": size,
-        "resample": next(number for number, name in _FILTERS.items() if name == preprocess.resample),
         **({} if plain else {"do_center_crop": crop is not None}),
         **({} if crop is None else {"crop_size": {"height": crop[0], "width": crop[1]}}),
-        "do_rescale": preprocess.rescale != 1,
-        "rescale_factor": preprocess.rescale,
-        "do_normalize": preprocess.normalise,
-        "image_mean": list(preprocess.mean),
-        "image_std": list(preprocess.std),
+        **pixel_fields(preprocess),
     }
 
 
@@ -170,8 +157,8 @@ def read_timm_preprocess(values: Mapping[str, Any], where: object, *, image_hw: 
     if mode not in ("center", "squash"):
         raise fields.fault("crop_mode", "known: center, squash")
     resample = fields.text("interpolation", "bicubic")
-    if resample not in _FILTERS.values():
-        raise fields.fault("interpolation", f"known: {', '.join(_FILTERS.values())}")
+    if resample not in FILTERS.values():
+        raise fields.fault("interpolation", f"known: {', '.join(FILTERS.values())}")
     if not share > 0:
         raise fields.fault("crop_pct", "a number above 0 is wanted")
     scaled = (math.floor(height / share), math.floor(width / share))
@@ -184,9 +171,9 @@ def read_timm_preprocess(values: Mapping[str, Any], where: object, *, image_hw: 
         return Preprocess(
             **sizes,
             crop_hw=(height, width),
-            mean=_colours(fields.any("mean", IMAGENET_MEAN)),
-            std=_colours(fields.any("std", IMAGENET_STD)),
-            resample=next(name for name in _FILTERS.values() if name == resample),
+            mean=colours(fields.any("mean", IMAGENET_MEAN)),
+            std=colours(fields.any("std", IMAGENET_STD)),
+            resample=next(name for name in FILTERS.values() if name == resample),
         )
     except (ValueError, TypeError) as error:
         raise UserError(f"prepares no picture ({error})", where=where) from error
@@ -232,8 +219,3 @@ def _crop_share(crop_hw: tuple[int, int], scaled_hw: tuple[int, int]) -> float |
             if all(math.floor(c / share) == s for c, s in pairs):
                 return share
     return None
-
-
-def _colours(value: Any) -> tuple[float, float, float]:
-    red, green, blue = (value,) * 3 if isinstance(value, int | float) else value
-    return float(red), float(green), float(blue)

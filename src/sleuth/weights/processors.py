@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sleuth.errors import UserError
-from sleuth.tasks.preprocess import Preprocess, Resample
+from sleuth.tasks.preprocess import Preprocess
 from sleuth.weights.hub import PROCESSOR as CONFIG_NAME
+from sleuth.weights.processor_fields import FILTERS, HARMLESS, colours, kinds_by_name, pixel_fields
 
 __all__ = ["CONFIG_NAME", "read_processor", "write_processor"]
 
@@ -19,55 +20,23 @@ _USUAL: Mapping[str, Preprocess] = {
 """What each image processor does where nothing is said."""
 
 _KINDS: Mapping[str, str] = {
-    **{f"{kind}{ending}": kind for kind in _USUAL for ending in ("", "Fast", "Pil")},
+    **kinds_by_name(_USUAL),
     "DetrFeatureExtractor": _DETR,
     "DeformableDetrFeatureExtractor": _DEFORMABLE,
 }
 """The names that each of them goes by."""
 
-# PIL's numbers for the filters.
-_FILTERS: Mapping[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _OTHER_FILTERS = {4: "box", 5: "hamming"}
 
-# What does not change a picture's pixels, or what the original's processor leaves unused, too.
-_HARMLESS = frozenset(
-    {
-        "_valid_processor_keys",
-        "backend",
-        "crop_size",
-        "data_format",
-        "default_to_square",
-        "device",
-        "disable_grouping",
-        "do_center_crop",
-        "do_convert_annotations",
-        "do_convert_rgb",
-        "feature_extractor_type",
-        "format",
-        "image_processor_type",
-        "image_seq_length",
-        "input_data_format",
-        "model_input_names",
-        "pad_and_return_pixel_mask",
-        "processor_class",
-        "return_segmentation_masks",
-        "return_tensors",
-        "transformers_version",
-    }
-)
+# What detectors leave unused, too.
+_HARMLESS = HARMLESS | {
+    *("crop_size", "do_center_crop", "do_convert_annotations", "format"),
+    *("pad_and_return_pixel_mask", "return_segmentation_masks"),
+}
 _READ = frozenset(
     {
-        "do_normalize",
-        "do_pad",
-        "do_rescale",
-        "do_resize",
-        "image_mean",
-        "image_std",
-        "max_size",
-        "pad_size",
-        "resample",
-        "rescale_factor",
-        "size",
+        *("do_resize", "size", "max_size", "resample", "do_pad", "pad_size"),
+        *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"),
     }
 )
 
@@ -89,18 +58,18 @@ def read_processor(values: Mapping[str, Any], where: object = CONFIG_NAME, *, us
     default = _USUAL[_KINDS[said]]
     if unknown := sorted(values.keys() - _HARMLESS - _READ):
         raise UserError(f"the setting {unknown[0]!r} is unknown, so its effect is too", where=where, mend="remove it")
-    filter_number = _value(values, "resample", 2)
-    if filter_number not in _FILTERS:
-        name = _OTHER_FILTERS.get(filter_number, filter_number)
-        raise UserError(f"the resampling {name!r} is not supported", where=where, mend=_known(_FILTERS.values()))
+    number = _value(values, "resample", 2)
+    if number not in FILTERS:
+        name = _OTHER_FILTERS.get(number, number)
+        raise UserError(f"the resampling {name!r} is not supported", where=where, mend=_known(FILTERS.values()))
     pad = values.get("pad_size") if _value(values, "do_pad", values.get("pad_and_return_pixel_mask", True)) else None
     try:
         return Preprocess(
             **_sizes(values, where, default),
-            mean=_colours(_value(values, "image_mean", default.mean)),
-            std=_colours(_value(values, "image_std", default.std)),
+            mean=colours(_value(values, "image_mean", default.mean)),
+            std=colours(_value(values, "image_std", default.std)),
             rounding="huggingface",
-            resample=_FILTERS[filter_number],
+            resample=FILTERS[number],
             rescale=float(_value(values, "rescale_factor", 1 / 255)) if _value(values, "do_rescale", True) else 1.0,
             normalise=bool(_value(values, "do_normalize", default.normalise)),
             pad_hw=None if not pad else (int(pad["height"]), int(pad["width"])),
@@ -130,12 +99,7 @@ def write_processor(preprocess: Preprocess, *, kind: str = _DETR) -> dict[str, A
         "format": "coco_detection",
         "do_resize": preprocess.resize != "none",
         "size": sizes,
-        "resample": next(number for number, name in _FILTERS.items() if name == preprocess.resample),
-        "do_rescale": preprocess.rescale != 1,
-        "rescale_factor": preprocess.rescale,
-        "do_normalize": preprocess.normalise,
-        "image_mean": list(preprocess.mean),
-        "image_std": list(preprocess.std),
+        **pixel_fields(preprocess),
         "do_pad": True,
     } | ({} if pad is None else {"pad_size": pad})
 
@@ -167,11 +131,6 @@ def _value(values: Mapping[str, Any], key: str, default: Any) -> Any:
     """A setting; null stands for the default."""
     value = values.get(key)
     return default if value is None else value
-
-
-def _colours(value: Any) -> tuple[float, float, float]:
-    red, green, blue = (value,) * 3 if isinstance(value, int | float) else value
-    return float(red), float(green), float(blue)
 
 
 def _known(names: Any) -> str:
