@@ -101,7 +101,7 @@ def config_from(family: str, values: Mapping[str, Any]) -> DetectorConfig:
     >>> config_from("detr", {"num_queries": 5}).num_queries
     5
     """
-    return cast(DetectorConfig, FAMILIES[family].config(**{name: _frozen(value) for name, value in values.items()}))
+    return cast(DetectorConfig, FAMILIES[family].config(**{name: frozen(value) for name, value in values.items()}))
 
 
 def computation(config: DetectorConfig) -> dict[str, object]:
@@ -125,5 +125,6 @@ def options(config: DetectorConfig, **wanted: object) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in known}
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+def frozen(value: Any) -> Any:
+    """A plain JSON value as a config holds it: lists are tuples."""
+    return tuple(map(frozen, value)) if isinstance(value, list) else value

@@ -1,14 +1,18 @@
 """What a model file is for: detectors find objects, others translate or classify, and each has a card of its own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
 from sleuth.errors import UserError
-from sleuth.models.families import FAMILIES
+from sleuth.models.families import FAMILIES, frozen
+
+Settings = TypeVar("Settings")
 
 KEY = "sleuth"
 """Where a card stands among a safetensors file's metadata."""
@@ -26,6 +30,8 @@ _HELP: Mapping[str, str] = {
     "classification": "names pictures: use it with `sleuth predict` and `sleuth evaluate`",
 }
 
+_AGAIN = "train or export it again, or update Sleuth"
+
 
 def card_values(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """The card in a file's metadata, as plain values.
@@ -35,24 +41,58 @@ def card_values(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """
     if KEY not in metadata:
         raise UserError("these weights carry no Sleuth card", where=path, mend="use a file that `sleuth train` wrote")
-    try:
+    with card_faults(path, "is not readable"):
         values = json.loads(metadata[KEY])
         if not isinstance(values, dict):
             raise TypeError("it is no table")
-    except (ValueError, TypeError) as error:
-        raise UserError(f"the card is not readable ({error})", where=path, mend="train or export it again") from error
     return values
 
 
-def check_task(values: Mapping[str, Any], task: str, path: Path) -> None:
-    """Refuse a model that is for something else.
+def card_for(task: str, path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The card in the metadata of a file that is wanted for a task, as plain values.
 
     Raises:
-        UserError: it is; the message says what for. An architecture that nobody knows passes here.
+        UserError: there is none, or it is that of a model for something else, or of one that nobody knows.
     """
-    its = TASKS.get(str(values.get("architecture")), task)
+    values = card_values(path, metadata)
+    with card_faults(path, "is not readable"):
+        architecture = str(values["architecture"])
+    its = TASKS.get(architecture)
+    if its is None:
+        known = [name for name, of in TASKS.items() if of == task]
+        mend = f"update Sleuth; this version knows: {', '.join(known)}"
+        raise UserError(f"unknown architecture {architecture!r}", where=path, mend=mend)
     if its != task:
         raise UserError(f"this model {_HELP[its].split(':')[0]}", where=path, mend=_HELP[its].split(": ")[1])
+    return values
+
+
+@contextmanager
+def card_faults(path: Path, what: str = "describes no model") -> Iterator[None]:
+    """What goes wrong in here is the fault of a file's card.
+
+    Raises:
+        UserError: something did; it names the file and the fault.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise UserError(f"the card {what} ({error} is missing)", where=path, mend=_AGAIN) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"the card {what} ({error})", where=path, mend=_AGAIN) from error
+
+
+def settings_from(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Settings from the plain JSON values of a card.
+
+    Raises:
+        TypeError: a key that these settings do not have, or a value of another kind.
+        ValueError: values that do not go together.
+    """
+    known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(values.keys() - known):
+        raise TypeError(f"unknown option {unknown[0]!r}")
+    return kind(**{name: frozen(value) for name, value in values.items()})
 
 
 def task_of_file(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from sleuth.models.detector import Detector, DetectorConfig, field_names
 from sleuth.models.families import FAMILIES, build_detector, config_from, family_of
 from sleuth.tasks.detection import DetectionLossConfig, Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
-from sleuth.weights.architectures import KEY, card_values, check_task
+from sleuth.weights.architectures import KEY, card_faults, card_for, settings_from
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,14 @@ class LoadedModel:
 
 def preprocess_from(values: Mapping[str, Any]) -> Preprocess:
     """A `Preprocess` from plain JSON values."""
-    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return Preprocess(**plain)
+    return settings_from(Preprocess, values)
 
 
 def loss_from(values: object) -> DetectionLossConfig:
     """Losses from a card's notes, which may hold anything: what is unknown there is left out."""
     known = field_names(DetectionLossConfig)
     given: dict[str, Any] = values if isinstance(values, dict) else {}
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in known}
-    return DetectionLossConfig(**plain)
+    return settings_from(DetectionLossConfig, {key: value for key, value in given.items() if key in known})
 
 
 def detector_card(
@@ -202,17 +200,14 @@ def read_card(path: Path, metadata: Mapping[str, str]) -> ModelCard:
     Raises:
         UserError: there is none, it is not one of ours, or it is that of a model for something else.
     """
-    values = card_values(path, metadata)
-    check_task(values, "detection", path)
-    try:
+    values = card_for("detection", path, metadata)
+    with card_faults(path, "is not readable"):
         values |= {key: tuple(values[key]) for key in ("names", "category_ids")}
         values["is_thing"] = tuple(values.get("is_thing", ()))
         for key in ("config", "preprocess"):
             if not isinstance(values[key], dict):
                 raise TypeError(f"{key} is no table")
         return ModelCard(**values)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"the card is not readable ({error})", where=path, mend="train or export it again") from error
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -224,22 +219,15 @@ def load_model(path: Path) -> LoadedModel:
     path = Path(path)
     tensors, metadata = read_tensors(path)
     card = read_card(path, metadata)
-    if card.architecture not in FAMILIES:
-        mend = f"this version knows: {', '.join(FAMILIES)}"
-        raise UserError(f"unknown architecture {card.architecture!r}", where=path, mend=mend)
     known = field_names(FAMILIES[card.architecture].config)
     if unknown := sorted(card.config.keys() - set(known)):
         raise UserError(f"unknown option {unknown[0]!r} in the card", where=path, mend="update Sleuth")
-    try:
+    with card_faults(path):
         config = config_from(card.architecture, card.config)
         preprocess_from(card.preprocess)
         PanopticRule(**card.panoptic)
         loss_from(card.notes.get("loss"))
         model = build_detector(config)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"the card describes no model ({error})", where=path, mend="train or export it again"
-        ) from error
     if not len(card.names) == len(card.category_ids) == config.num_classes:
         what = f"the card names {len(card.names)} classes, but the model has {config.num_classes}"
         raise UserError(what, where=path, mend="train or export it again")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import torch
 
 from sleuth.errors import UserError
 from sleuth.models.vit import VitConfig, build_vit
-from sleuth.weights.architectures import KEY, card_values, check_task
-from sleuth.weights.checkpoint import fill, preprocess_from, read_tensors, save_tensors, stored
+from sleuth.tasks.preprocess import Preprocess
+from sleuth.weights.architectures import KEY, card_faults, card_for, settings_from
+from sleuth.weights.checkpoint import fill, read_tensors, save_tensors, stored
 from sleuth.weights.origins.vit_folder import LoadedVit
 
 ARCHITECTURE = "vit"
@@ -64,35 +65,15 @@ def load_classifier(path: Path) -> LoadedClassifier:
     """
     path = Path(path)
     tensors, metadata = read_tensors(path)
-    values = card_values(path, metadata)
-    check_task(values, "classification", path)
-    if values.get("architecture") != ARCHITECTURE:
-        raise UserError(f"unknown architecture {values.get('architecture')!r}", where=path, mend="update Sleuth")
-    try:
-        config = vit_config_from(values["config"])
-        preprocess = preprocess_from(values["preprocess"])
+    values = card_for("classification", path, metadata)
+    with card_faults(path):
+        config = settings_from(VitConfig, values["config"])
+        preprocess = settings_from(Preprocess, values["preprocess"])
         names = tuple(map(str, values["names"]))
         notes = dict(values.get("notes", {}))
         model = build_vit(config)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        what = f"the card describes no model ({type(error).__name__}: {error})"
-        raise UserError(what, where=path, mend="train or export it again") from error
     if len(names) != config.num_classes:
         what = f"the card names {len(names)} classes, but the model has {config.num_classes}"
         raise UserError(what, where=path, mend="train or export it again")
     fill(model, tensors, path)
     return LoadedClassifier(model.eval(), config, names, preprocess, notes)
-
-
-def vit_config_from(values: Mapping[str, Any]) -> VitConfig:
-    """A config from plain JSON values, in which tuples are lists.
-
-    Raises:
-        TypeError: a number that it does not know.
-        ValueError: numbers that make no model.
-    """
-    known = {each.name for each in fields(VitConfig)}
-    if unknown := sorted(values.keys() - known):
-        raise TypeError(f"unknown option {unknown[0]!r}")
-    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return VitConfig(**plain)

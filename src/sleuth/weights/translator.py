@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sleuth.errors import UserError
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig, build_seq2seq
 from sleuth.tasks.decoding.options import DecodingOptions
 from sleuth.tasks.tokenizer import Tokenizer
-from sleuth.weights.architectures import KEY, card_values, check_task
+from sleuth.weights.architectures import KEY, card_faults, card_for, settings_from
 from sleuth.weights.checkpoint import fill, read_tensors, save_tensors, stored
 
 ARCHITECTURE = "seq2seq"
@@ -101,19 +100,12 @@ def load_translator(path: Path) -> LoadedTranslator:
     """
     path = Path(path)
     tensors, metadata = read_tensors(path)
-    values = card_values(path, metadata)
-    check_task(values, "translation", path)
-    if values.pop("architecture", None) != ARCHITECTURE:
-        raise UserError("unknown architecture", where=path, mend="update Sleuth")
-    try:
-        card = TranslatorCard(**values | {"languages": tuple(values.get("languages", ()))})
-        config = config_from_values(card.config)
+    values = card_for("translation", path, metadata)
+    with card_faults(path):
+        card = settings_from(TranslatorCard, {key: value for key, value in values.items() if key != "architecture"})
+        config = settings_from(Seq2SeqConfig, card.config)
         model = build_seq2seq(config)
-        DecodingOptions(**card.decoding)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"the card describes no model ({error})", where=path, mend="train or export it again"
-        ) from error
+        settings_from(DecodingOptions, card.decoding)
     source = Tokenizer.from_card(card.source)
     target = Tokenizer.from_card(card.target) if card.target else source
     source.check_size(config.source_vocab, where=path)
@@ -121,20 +113,6 @@ def load_translator(path: Path) -> LoadedTranslator:
     # A shared table stands in the file once.
     fill(model, tensors | {name: tensors[kept] for name, kept in _shared(model).items() if kept in tensors}, path)
     return LoadedTranslator(model.eval(), source, target, card)
-
-
-def config_from_values(values: Mapping[str, Any]) -> Seq2SeqConfig:
-    """A config from plain JSON values, in which tuples are lists.
-
-    Raises:
-        TypeError: a number that it does not know.
-        ValueError: numbers that make no model.
-    """
-    known = {each.name for each in fields(Seq2SeqConfig)}
-    if unknown := sorted(values.keys() - known):
-        raise TypeError(f"unknown option {unknown[0]!r}")
-    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return Seq2SeqConfig(**plain)
 
 
 def _shared(model: Seq2Seq) -> dict[str, str]:

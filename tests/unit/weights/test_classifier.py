@@ -62,6 +62,7 @@ def test_names_have_to_fit(tmp_path: Path):
         ({"names": ["cat"]}, "names 1 classes"),
         ({"config": {"dim": 16, "surprise": 1}}, "unknown option 'surprise'"),
         ({"config": {"dim": 15}}, "not a multiple"),
+        ({"config": 3}, "describes no model"),
         ({"preprocess": {"resize": "wild"}}, "describes no model"),
     ],
 )

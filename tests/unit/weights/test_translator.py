@@ -67,7 +67,11 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"config": {"dim": 15}}, "describes no model"), ({"config": {"colour": 1}}, "unknown option 'colour'")],
+    [
+        ({"config": {"dim": 15}}, "describes no model"),
+        ({"config": {"colour": 1}}, "unknown option 'colour'"),
+        ({"decoding": {"luck": 1}}, "unknown option 'luck'"),
+    ],
 )
 def test_a_card_that_describes_no_model_says_so(tmp_path: Path, change: dict, message: str):
     numbers = config()
