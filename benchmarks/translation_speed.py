@@ -2,10 +2,14 @@
 
     uv run --group bench python benchmarks/translation_speed.py --markdown benchmarks/README.md
 
-The model has the size of an opus-mt model (6 + 6 layers, dim 512, 58,101 words) and random weights that never end a
-sentence, so that both sides write the same number of words. Sentences are of mixed lengths, greedy search and beam
-search of 4 with the settings that opus-mt models come with. A training step is forward pass, cross-entropy, backward
-pass and fused AdamW; its words are target words without padding.
+The model has the size of an opus-mt model (6 + 6 layers, dim 512, 58,101 words) and random weights, which end no
+sentence. Sentences are of mixed lengths, and each is told to end when its translation is as long as itself, so that
+both sides write the same words; `--length` lets all go on for as many words instead. Greedy search and beam search of 4
+have the settings that opus-mt models come with. A training step is forward pass, cross-entropy, backward pass and fused
+AdamW; its words are target words without padding.
+
+`--ctranslate2 float32` (or int8) lets our side translate through its CTranslate2 runtime. The engine has one limit for
+a batch, so that this goes with `--length`.
 
 Before anything is timed, both must write the same words, and find the same loss and gradient. Then the two take turns,
 A B A B, and medians are compared. Peak memory is that of a process of its own for each, above what it holds after its
@@ -21,7 +25,10 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,10 +36,14 @@ from detr_speed import memory_mib, seconds
 from machine import describe, put_between_marks, sentence, table, write_json
 from peer_marian import OPUS_MT, build_ours, build_peer, generation, share_weights
 from torch import Tensor, nn
+from transformers import LogitsProcessor, LogitsProcessorList
 
-from sleuth.models.seq2seq import Seq2SeqConfig
+from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from sleuth.runtime.ctranslate2 import CTranslate2Engine
 from sleuth.tasks.decoding import DecodingOptions, prepare, translate_ids
 from sleuth.tasks.decoding.sources import padded
+from sleuth.tasks.tokenizer_training import train_tokenizer
+from sleuth.weights.origins.ctranslate2_export import export_ctranslate2
 
 SIDES = ("sleuth", "peer")
 Sentences = list[list[int]]
@@ -71,26 +82,59 @@ def make_models(config: Seq2SeqConfig, device: str) -> dict[str, nn.Module]:
     return {"sleuth": ours.to(device).eval(), "peer": peer.to(device).eval()}
 
 
+def in_engine(model: Seq2Seq, words: argparse.Namespace) -> CTranslate2Engine:
+    """Our model in CTranslate2, with made-up words."""
+    size = model.config.target_vocab
+    named = train_tokenizer([f"word{number}" for number in range(size)], "words", size)
+    with TemporaryDirectory() as folder:
+        export_ctranslate2(model, (named, named), Path(folder))
+        return CTranslate2Engine(Path(folder), device=words.device, compute=words.ctranslate2, threads=words.threads)
+
+
 # One call of either side
 
 
+def decoding(case: Case, words: int | None) -> DecodingOptions:
+    """Hugging Face's rules for beams; every translation has so many words, or as many as its source."""
+    length = {"max_length_factor": 1.0, "max_length_extra": 0} if words is None else {"max_length": words}
+    return DecodingOptions(beams=case.beams, penalty="power", length_penalty=1.0, force_eos=True, **length)
+
+
+class EndsWithSource(LogitsProcessor):
+    """Tells Hugging Face's search when a sentence ends, as `DecodingOptions` tells ours."""
+
+    def __init__(self, sentences: Sentences, beams: int, eos: int) -> None:
+        self.limits = torch.tensor([len(words) for words in sentences]).repeat_interleave(beams)
+        self.eos = eos
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        last = (self.limits == input_ids.shape[1]).nonzero()[:, 0].to(scores.device)
+        if len(last):
+            scores[last] = float("-inf")
+            scores[last, self.eos] = 0.0
+        return scores
+
+
 def translation(
-    model: nn.Module, sentences: Sentences, case: Case, words: int, config: Seq2SeqConfig, side: str, device: str
+    model: nn.Module, sentences: Sentences, case: Case, words: int | None, config: Seq2SeqConfig, side: str, device: str
 ) -> Step:
     """From lists of numbers to lists of numbers: padding and sorting count too."""
-    options = DecodingOptions(
-        beams=case.beams, max_length=words, penalty="power", length_penalty=1.0, force_eos=True, min_length=0
-    )
-    prepared = prepare(model) if side == "sleuth" else None  # once for a model, like loading it
-    settings = generation(config, beams=case.beams, words=words)
+    options = decoding(case, words)
+    longest = words or max(map(len, sentences))
+    prepared = prepare(model) if isinstance(model, Seq2Seq) else None  # once for a model, like loading it
+    settings = generation(config, beams=case.beams, words=longest)
+    ends = EndsWithSource(sentences, case.beams, config.eos_id)
+    told = LogitsProcessorList([] if words else [ends])
 
     def ours() -> object:
+        if isinstance(model, CTranslate2Engine):
+            return [list(best.ids)[: longest - 1] for (best, *_) in model.translate_ids(sentences, options)]
         return [list(best.ids) for (best, *_) in translate_ids(model, sentences, options, prepared=prepared)]
 
     def theirs() -> object:
         ids, valid = padded(sentences, config.pad_id, torch.device(device))
         valid = torch.ones_like(ids) if valid is None else valid.long()
-        found = model.generate(input_ids=ids, attention_mask=valid, generation_config=settings)
+        found = model.generate(input_ids=ids, attention_mask=valid, generation_config=settings, logits_processor=told)
         return [row[1 : row.index(config.eos_id)] for row in found.tolist()]
 
     return ours if side == "sleuth" else theirs
@@ -129,14 +173,15 @@ def make_step(case: Case, model: nn.Module, side: str, words: argparse.Namespace
     sentences = make_sentences(case, OPUS_MT)
     if case.training:
         return training(model, sentences, OPUS_MT, side, words.device)
-    return translation(model.eval(), sentences, case, words.length, OPUS_MT, side, words.device)
+    model = model.eval() if isinstance(model, nn.Module) else model
+    return translation(model, sentences, case, words.length, OPUS_MT, side, words.device)
 
 
-def count_words(case: Case, length: int) -> int:
-    """Words written in a call; target words, EOS included, of a training step."""
-    if not case.training:
+def count_words(case: Case, length: int | None) -> int:
+    """Words written in a call, EOS included; target words of a training step."""
+    if length and not case.training:
         return case.batch * length
-    return sum(len(words) + 1 for words in make_sentences(case, OPUS_MT))
+    return sum(len(words) + case.training for words in make_sentences(case, OPUS_MT))
 
 
 def check_equal(models: dict[str, nn.Module], device: str) -> dict[str, float]:
@@ -147,10 +192,12 @@ def check_equal(models: dict[str, nn.Module], device: str) -> dict[str, float]:
     """
     case, found = Case("check", 4), {}
     sentences = make_sentences(case, OPUS_MT)
-    for beams in (1, 4):
+    for beams, length in product((1, 4), (12, None)):
         searched = replace(case, beams=beams)
-        mine, theirs = (translation(models[side], sentences, searched, 12, OPUS_MT, side, device)() for side in SIDES)
-        assert mine == theirs, (beams, mine, theirs)
+        mine, theirs = (
+            translation(models[side], sentences, searched, length, OPUS_MT, side, device)() for side in SIDES
+        )
+        assert mine == theirs, (beams, length, mine, theirs)
         found[f"different words, beam {beams}"] = len({word for words in mine for word in words})
     losses = []
     for side in SIDES:
@@ -170,10 +217,24 @@ def check_equal(models: dict[str, nn.Module], device: str) -> dict[str, float]:
     return found
 
 
+def check_engine(models: dict[str, Any], words: argparse.Namespace) -> dict[str, float]:
+    """How many of the words of greedy search are the peer's; in float32 all must be."""
+    case = Case("check", 16)
+    sentences = make_sentences(case, OPUS_MT)
+    mine, theirs = (
+        translation(models[side], sentences, case, words.length, OPUS_MT, side, words.device)() for side in SIDES
+    )
+    pairs = [pair for both in zip(mine, theirs, strict=True) for pair in zip(*both, strict=True)]
+    alike = sum(one == other for one, other in pairs) / len(pairs)
+    assert alike == 1 or words.ctranslate2 != "float32", alike
+    print("words alike:", alike, flush=True)
+    return {f"words alike in {words.ctranslate2}": alike}
+
+
 # Time and memory
 
 
-def time_case(case: Case, models: dict[str, nn.Module], words: argparse.Namespace) -> dict[str, list[float]]:
+def time_case(case: Case, models: dict[str, Any], words: argparse.Namespace) -> dict[str, list[float]]:
     """Times of both sides, taken in turns after one call each to warm up."""
     steps = {side: make_step(case, models[side], side, words) for side in SIDES}
     found: dict[str, list[float]] = {f"{side}_{clock}": [] for side in SIDES for clock in ("wall", "processor")}
@@ -194,7 +255,8 @@ def measure_memory(case: Case, side: str, words: argparse.Namespace) -> float:
     if side == "peer":
         # As opus-mt's do, it never ends a sentence early: like ours.
         model.final_logits_bias[0, OPUS_MT.eos_id] = -1e4
-    step = make_step(case, model.to(words.device).eval(), side, words)
+    model = in_engine(model, words) if words.ctranslate2 and side == "sleuth" else model.to(words.device).eval()
+    step = make_step(case, model, side, words)
     step()
     step()
     if words.device == "cuda":
@@ -205,7 +267,9 @@ def measure_memory(case: Case, side: str, words: argparse.Namespace) -> float:
 def memory_in_a_process(case: Case, side: str, words: argparse.Namespace) -> float:
     """`measure_memory` in a fresh process, so that neither side finds what the other left."""
     command = [sys.executable, __file__, "--device", words.device, "--threads", str(words.threads)]
-    command += ["--length", str(words.length), "--memory-of", case.name, side]
+    command += ["--length", str(words.length)] if words.length else []
+    command += ["--ctranslate2", words.ctranslate2] if words.ctranslate2 else []
+    command += ["--memory-of", case.name, side]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -239,9 +303,11 @@ def as_markdown(results: dict[str, object]) -> str:
         row += [*(f"{speed[side]:.0f}/s" for side in SIDES), f"{found['times_faster']:.2f}"] if speed else ["-"] * 3
         row += [*(f"{peak[side]:.0f} MiB" for side in SIDES), f"{found['times_smaller']:.2f}"] if peak else ["-"] * 3
         rows.append(row)
-    header = ["words", "Sleuth", "Hugging Face", "times faster", "Sleuth peak", "Hugging Face peak", "times smaller"]
+    ours = f"Sleuth, CTranslate2 {results['engine']}" if results["engine"] else "Sleuth"
+    header = ["words", ours, "Hugging Face", "times faster", "Sleuth peak", "Hugging Face peak", "times smaller"]
     clock = "wall time" if results["clock"] == "wall" else "processor time of the process"
-    foot = f"Medians of {results['repeats']} turns, {clock}; {results['length']} words a sentence."
+    length = f"{results['length']} words a sentence" if results["length"] else "as many words as the source has"
+    foot = f"Medians of {results['repeats']} turns, {clock}; {length}."
     return f"{table(header, rows)}\n\n{foot} {sentence(results['machine'])}"  # type: ignore[arg-type]
 
 
@@ -250,9 +316,10 @@ def parse_words() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each side, after one to warm up")
-    parser.add_argument("--length", type=int, default=32, help="words of each translation, EOS included")
+    parser.add_argument("--length", type=int, help="words of each translation, EOS included, rather than its source's")
     parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], help="only these cases")
     parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help="processor on a busy machine")
+    parser.add_argument("--ctranslate2", metavar="TYPE", help="our side in CTranslate2, computing in float32 or int8")
     parser.add_argument("--no-memory", action="store_true", help="times only")
     parser.add_argument("--no-time", action="store_true", help="memory only")
     parser.add_argument("--json", type=Path, help="write all figures here")
@@ -263,6 +330,8 @@ def parse_words() -> argparse.Namespace:
 
 def main() -> None:
     words = parse_words()
+    if words.ctranslate2 and not words.length:
+        raise SystemExit("--ctranslate2 wants --length, such as --length 32")
     torch.set_num_threads(words.threads)
     warnings.filterwarnings("ignore", message=".*generation.*")
     named = {case.name: case for case in CASES}
@@ -271,6 +340,7 @@ def main() -> None:
         return
     machine = describe(words.device)
     cases = [case for case in CASES if not words.only or case.name in words.only]
+    cases = [case for case in cases if not (words.ctranslate2 and case.training)]
     memory: dict[str, dict[str, float]] = {case.name: {} for case in cases}
     if not words.no_memory:
         for case in cases:
@@ -279,6 +349,9 @@ def main() -> None:
     models = make_models(OPUS_MT, words.device)
     equal = check_equal(models, words.device)
     print("equal:", equal, flush=True)
+    if words.ctranslate2:
+        models["sleuth"] = in_engine(models["sleuth"], words)
+        equal |= check_engine(models, words)
     found = []
     for case in cases:
         times = {} if words.no_time else time_case(case, models, words)
@@ -286,6 +359,7 @@ def main() -> None:
         print({key: value for key, value in found[-1].items() if key != "times"}, flush=True)
     results: dict[str, object] = {
         "machine": machine,
+        "engine": words.ctranslate2,
         "repeats": words.repeats,
         "length": words.length,
         "clock": words.clock,
@@ -296,7 +370,8 @@ def main() -> None:
     if words.json:
         write_json(words.json, results)
     if words.markdown:
-        put_between_marks(words.markdown, "translation-speed", as_markdown(results))
+        mark = f"translation-{words.ctranslate2 or 'speed'}{'-even' if words.length and not words.ctranslate2 else ''}"
+        put_between_marks(words.markdown, mark, as_markdown(results))
 
 
 if __name__ == "__main__":

@@ -149,13 +149,15 @@ class LanguageDecoder(nn.Module):
     ) -> DecoderCache:
         """A cache without words: the keys and values of the memory, computed once for a sentence."""
         batch, tokens, dim = memory.shape
-        kept = memory.new_empty(len(self.layers), 2, batch, tokens, dim)
-        for layer, into in zip(self._decoder_layers(), kept, strict=True):
-            into[0] = layer.cross_attention.k_proj(memory)
-            into[1] = layer.cross_attention.v_proj(memory)
-        words = memory.new_empty(len(self.layers), 2, batch, _FIRST_CAPACITY, dim)
         # A clone, since sentences that leave change it. Without padding there is nothing to hide.
         valid = None if valid is None or bool(valid.all()) else valid.clone()
+        kept = memory.new_zeros(len(self.layers), 2, batch, tokens, dim)
+        seen = slice(None) if valid is None else valid
+        questioned = memory[seen]
+        for layer, into in zip(self._decoder_layers(), kept, strict=True):
+            into[0][seen] = layer.cross_attention.k_proj(questioned)
+            into[1][seen] = layer.cross_attention.v_proj(questioned)
+        words = memory.new_empty(len(self.layers), 2, batch, _FIRST_CAPACITY, dim)
         return DecoderCache(words, kept, valid, sentences=batch)
 
     @torch.no_grad()

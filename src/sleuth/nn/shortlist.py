@@ -1,7 +1,7 @@
-"""The best word of a large vocabulary, exactly, at the price of a product in bfloat16.
+"""The best word of a large vocabulary, exactly, at the price of a product of bytes.
 
-Scores in half the bits say which words can be the best at all; those few are scored again in float32. How far a rough
-score may be off is bounded, so that the word is the one that float32 finds.
+Scores from whole numbers of 8 bits say which words can be the best at all; those few are scored again in float32. How
+far a rough score may be off is bounded, so that the word is the one that float32 finds.
 """
 
 import math
@@ -12,15 +12,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-# Half a unit in the last place of bfloat16, to which the rough scores themselves are rounded.
-_ROUNDING = 2.0**-8
 # What float32 adds up wrongly, as a share of |x| |w|.
 _SUMMING = 2.0**-16
 _LEAST_WORDS = 4096
+# More words than this of a row, and scoring all of them again is as quick.
+_MOST_WORDS = 512
+_GREATEST_BYTE = 127
+# A single row is slower than four: it is no product of matrices.
+_LEAST_ROWS = 4
 
 
 class Shortlist:
-    """A head's weights in bfloat16, and by how much rounding has moved each.
+    """A head's weights as bytes, a scale for each word, and by how much rounding has moved them.
 
     Args:
         head: from states to scores of words; its weights must not change as long as this is used.
@@ -30,10 +33,13 @@ class Shortlist:
 
     def __init__(self, head: nn.Linear) -> None:
         self.weight = head.weight.detach()
-        self.bias = None if head.bias is None else head.bias.detach()
-        self.rough = self.weight.bfloat16()
+        self.bias: Tensor | None = None if head.bias is None else head.bias.detach()
+        scale, rough = _as_bytes(self.weight)
         self.greatest = float(self.weight.norm(dim=1).max())
-        self.moved = float((self.weight - self.rough.float()).norm(dim=1).max())
+        self.moved = float((self.weight - scale * rough).norm(dim=1).max())
+        self._scale = scale[:, 0].contiguous()
+        self._zeros = torch.zeros(len(rough), dtype=torch.int32)
+        self._packed = torch.ops.onednn.qlinear_prepack(rough.to(torch.int8), None)
 
     def best(self, states: Float[Tensor, "rows dim"], banned: Sequence[int] = ()) -> Int[Tensor, " rows"]:
         """The word with the greatest score for each row, the first of equals.
@@ -42,39 +48,62 @@ class Shortlist:
             states: what the head reads.
             banned: words that are left out; not all of them.
         """
-        near = states.bfloat16()
-        rough = F.linear(near, self.rough)
-        if self.bias is not None:
-            rough = rough + self.bias
+        rough, off = self._rough(states)
         rough[:, list(banned)] = float("-inf")
-        top = rough.amax(1).float()
-        off = self.greatest * (states - near.float()).norm(dim=1) + self.moved * near.float().norm(dim=1)
-        off = off + _SUMMING * self.greatest * states.norm(dim=1) + 2 * _ROUNDING * top.abs()
         # The best word is at most `off` worse than it seems, and the one that seems best at most as much better.
-        rows, words = _at_least(rough, top - 2 * off)
+        rows, words = _at_least(rough, rough.amax(1) - 2 * off)
+        if len(words) > _MOST_WORDS * len(states):
+            scores = F.linear(states, self.weight, self.bias)
+            scores[:, list(banned)] = float("-inf")
+            rows, words = _at_least(scores, scores.amax(1))
         scores = (states[rows] * self.weight[words]).sum(1)
         if self.bias is not None:
             scores = scores + self.bias[words]
         best = scores.new_full((len(states),), float("-inf")).scatter_reduce(0, rows, scores, "amax")
         is_best = scores == best[rows]
-        found = words.new_full((len(states),), self.rough.shape[0])
+        found = words.new_full((len(states),), len(self.weight))
         return found.scatter_reduce(0, rows[is_best], words[is_best], "amin")
+
+    def _rough(self, states: Tensor) -> tuple[Float[Tensor, "rows words"], Float[Tensor, " rows"]]:
+        """Scores of all words from products of bytes, and how far any of a row may be off."""
+        scale, near = _as_bytes(states)
+        # Bytes times bytes in 32 bits, then times the scale of the word: oneDNN's product for quantised models.
+        least = F.pad(near, (0, 0, 0, max(0, _LEAST_ROWS - len(near)))).to(torch.int8)
+        rough = torch.ops.onednn.qlinear_pointwise(
+            *(least, 1.0, 0, self._packed, self._scale, self._zeros),
+            *(None, 1.0, 0, torch.float32, "none", [], ""),
+        )[: len(near)]
+        near = scale * near
+        off = self.greatest * ((states - near).norm(dim=1) + _SUMMING * states.norm(dim=1))
+        off = off + self.moved * near.norm(dim=1)
+        if self.bias is None:
+            return rough.mul_(scale), off
+        rough = torch.addcmul(self.bias, rough, scale)
+        return rough, off + _SUMMING * rough.abs().amax(1)
 
 
 def worth_a_shortlist(head: nn.Module) -> bool:
-    """Whether this is a large head in float32 on a processor that multiplies bfloat16 in hardware."""
+    """Whether this is a large head in float32 on a processor that multiplies bytes in hardware."""
     return (
         type(head) is nn.Linear
         and head.weight.dtype == torch.float32
         and head.weight.device.type == "cpu"
         and head.out_features >= _LEAST_WORDS
-        and _multiplies_bfloat16()
+        and multiplies_bytes()
     )
 
 
-def _multiplies_bfloat16() -> bool:
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+def multiplies_bytes() -> bool:
+    """Whether there is a product of bytes here: in PyTorch, and in the processor (without, oneDNN's may saturate)."""
+    names = ("_is_amx_tile_supported", "_is_vnni_supported")
+    in_hardware = any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return in_hardware and all(hasattr(torch.ops.onednn, name) for name in ("qlinear_prepack", "qlinear_pointwise"))
+
+
+def _as_bytes(x: Float[Tensor, "rows dim"]) -> tuple[Float[Tensor, "rows 1"], Float[Tensor, "rows dim"]]:
+    """A scale for each row, and whole numbers from -127 to 127 (still as floats) that times the scale are nearly x."""
+    scale = (x.abs().amax(1, keepdim=True) / _GREATEST_BYTE).clamp(min=torch.finfo(x.dtype).tiny)
+    return scale, (x / scale).round_().clamp_(-_GREATEST_BYTE, _GREATEST_BYTE)
 
 
 def _at_least(
@@ -84,8 +113,8 @@ def _at_least(
     size = math.isqrt(scores.shape[1])
     blocks = scores.shape[1] // size
     cut, rest = scores[:, : blocks * size].unflatten(1, (blocks, size)), scores[:, blocks * size :]
-    rows, places = (cut.amax(-1).float() >= least[:, None]).nonzero(as_tuple=True)
-    found, within = (cut[rows, places].float() >= least[rows, None]).nonzero(as_tuple=True)
-    late_rows, late = (rest.float() >= least[:, None]).nonzero(as_tuple=True)
+    rows, places = (cut.amax(-1) >= least[:, None]).nonzero(as_tuple=True)
+    found, within = (cut[rows, places] >= least[rows, None]).nonzero(as_tuple=True)
+    late_rows, late = (rest >= least[:, None]).nonzero(as_tuple=True)
     words = torch.cat((places[found] * size + within, late + blocks * size))
     return torch.cat((rows[found], late_rows)), words

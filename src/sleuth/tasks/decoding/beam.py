@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.language import closing_ranks
+from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
 from sleuth.tasks.decoding.sources import Sources
@@ -156,7 +157,7 @@ def search(model: Seq2Seq, sources: Sources, options: DecodingOptions) -> list[l
     """Translate a batch by beam search: the best ``n_best`` translations of each sentence, best first."""
     eos, beams = model.config.eos_id, options.beams
     rules = Rules(model.config.banned_ids, eos, options)
-    cache = model.start(model.encode(sources.ids, sources.valid))
+    cache = model.start(encode_sources(model, sources))
     batch, forced = sources.prefixes.shape
     totals = torch.zeros(batch, 1, device=sources.ids.device)
     running = _Running(sources.prefixes, totals, totals[:, :0])

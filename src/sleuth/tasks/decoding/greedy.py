@@ -9,6 +9,7 @@ from torch import Tensor
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.language import closing_ranks
 from sleuth.nn.shortlist import Shortlist
+from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
 from sleuth.tasks.decoding.sampling import Choose
@@ -71,16 +72,18 @@ def write(
     """
     rules = Rules(model.config.banned_ids, model.config.eos_id, options)
     with torch.no_grad():
-        cache = model.start(model.encode(sources.ids, sources.valid))
+        cache = model.start(encode_sources(model, sources))
     history, new = sources.prefixes, sources.prefixes
     sentences, limits = list(range(len(history))), list(sources.limits)
-    if choose is not best_word or options.word_scores or rules.edit:
+    if choose is not best_word or options.word_scores or rules.penalise:
         shortlist = None
     added = 0
     while sentences:
         given: Sequence[float | None] = [None] * len(sentences)
         if shortlist is not None:
             words = shortlist.best(model.advance(new, cache), rules.left_out(added))
+            if options.force_eos:
+                words[[limit == added + 1 for limit in limits]] = model.config.eos_id
         else:
             scores = model.step(new, cache).float()
             log_totals = scores.logsumexp(1) if options.word_scores else None

@@ -23,7 +23,9 @@ class DecodingOptions:
             be worse at any length.
         min_length: the fewest words before EOS.
         max_length: the most words, EOS included.
-        max_length_factor: the most words for each source token, 10 more, as a second limit; None for no such limit.
+        max_length_factor: the most words for each source token, and ``max_length_extra`` more, as a second limit; None
+            for no such limit.
+        max_length_extra: see there.
         force_eos: the last word at the limit is EOS, in beam search at no cost, as with Hugging Face's
             ``forced_eos_token_id``.
         sample: draw words rather than take the best; with beams = 1.
@@ -54,6 +56,7 @@ class DecodingOptions:
     min_length: int = 0
     max_length: int = 256
     max_length_factor: float | None = None
+    max_length_extra: int = 10
     force_eos: bool = False
     sample: bool = False
     temperature: float = 1.0
@@ -67,6 +70,7 @@ class DecodingOptions:
 
     def __post_init__(self) -> None:
         least = {"beams": 1, "n_best": 1, "min_length": 0, "max_length": 1, "top_k": 1, "no_repeat_ngram": 0}
+        least |= {"max_length_extra": 0}
         for name, limit in least.items():
             value = getattr(self, name)
             if value is not None and value < limit:
@@ -99,7 +103,7 @@ class DecodingOptions:
         """
         most = min(self.max_length, room)
         if self.max_length_factor is not None:
-            most = min(most, int(self.max_length_factor * source_length) + 10)
+            most = min(most, int(self.max_length_factor * source_length) + self.max_length_extra)
         return max(most, 1)
 
     def normalised(self, log_prob: float, length: int) -> float:

@@ -27,10 +27,14 @@ class Rules:
     options: DecodingOptions
 
     @property
+    def penalise(self) -> bool:
+        """Whether scores are changed by what was written before."""
+        return self.options.repetition_penalty != 1 or self.options.no_repeat_ngram > 0
+
+    @property
     def edit(self) -> bool:
         """Whether scores are changed by more than leaving words out."""
-        options = self.options
-        return options.repetition_penalty != 1 or options.force_eos or options.no_repeat_ngram > 0
+        return self.penalise or self.options.force_eos
 
     def left_out(self, added: int) -> tuple[int, ...]:
         """The words that are not emitted now, whatever their score.
