@@ -8,20 +8,13 @@ after its imports. Dropout is on in training steps, at the same places in both.
 """
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from machine import describe, put_between_marks, sentence, table, write_json
+from machine import describe, table
 from peer import build_peer, freeze_alike, peer_inputs, peer_labels, share_weights, vary_weights
 from torch import Tensor, nn
+from turns import Step, add_options, compared, foot, medians, peak_in_a_process, peak_mib, publish, take_turns
 
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion
@@ -76,9 +69,6 @@ def make_models(config: DetrConfig, device: str) -> tuple[Detr, nn.Module, nn.Mo
 
 
 # One call of either side
-
-
-Step = Callable[[], object]
 
 
 def inference(model: nn.Module, images: ImageBatch, side: str) -> Step:
@@ -145,70 +135,32 @@ def check_equal(device: str) -> dict[str, float]:
     return found
 
 
-# Time
-
-
-def seconds(step: Step, device: str) -> tuple[float, float]:
-    """Wall time and processor time of one call."""
-    wall, processor = time.perf_counter(), time.process_time()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - wall, time.process_time() - processor
+def make_step(case: Case, model: nn.Module, side: str, device: str) -> Step:
+    images, targets = make_batch(case, device)
+    return training(model, images, targets, side) if case.training else inference(model, images, side)
 
 
 def time_case(
     case: Case, models: tuple[Detr, nn.Module, nn.Module], repeats: int, device: str
 ) -> dict[str, list[float]]:
     """Times of both sides, taken in turns after one call each to warm up."""
-    images, targets = make_batch(case, device)
-    steps: dict[str, Step] = {}
-    for side, model in zip(SIDES, (models[0], models[2] if case.training else models[1]), strict=True):
-        steps[side] = training(model, images, targets, side) if case.training else inference(model, images, side)
-    found: dict[str, list[float]] = {f"{side}_{clock}": [] for side in SIDES for clock in ("wall", "processor")}
-    for repeat in range(repeats + 1):
-        for side in SIDES:
-            wall, processor = seconds(steps[side], device)
-            if repeat:
-                found[f"{side}_wall"].append(wall)
-                found[f"{side}_processor"].append(processor)
-    return found
-
-
-# Memory
-
-
-def memory_mib(key: str) -> float:
-    """``VmRSS`` (now) or ``VmHWM`` (peak) of this process; Linux only."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+    chosen = {"sleuth": models[0], "peer": models[2] if case.training else models[1]}
+    return take_turns({side: make_step(case, chosen[side], side, device) for side in SIDES}, repeats, device)
 
 
 def measure_memory(case: Case, side: str, device: str) -> float:
-    """MiB at the peak of two calls above what the process held after its imports: weights, activations, optimiser."""
-    images, targets = make_batch(case, device)
-    torch.ones(8, device=device)
-    before = memory_mib("VmRSS")
-    config = DetrConfig()
-    model = build_detr(config) if side == "sleuth" else build_peer(config, supervise_all_layers=case.training)
-    if side == "sleuth":
-        model.backbone.freeze_stem()
-    else:
-        freeze_alike(build_detr(config), model)
-    model = model.to(device)
-    step = training(model, images, targets, side) if case.training else inference(model, images, side)
-    step()
-    step()
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return memory_mib("VmHWM") - before
+    """MiB at the peak of two calls above what the process held after its imports."""
 
+    def make() -> Step:
+        config = DetrConfig()
+        model = build_detr(config) if side == "sleuth" else build_peer(config, supervise_all_layers=case.training)
+        if side == "sleuth":
+            model.backbone.freeze_stem()
+        else:
+            freeze_alike(build_detr(config), model)
+        return make_step(case, model.to(device), side, device)
 
-def memory_in_a_process(case: Case, side: str, words: argparse.Namespace) -> float:
-    """`measure_memory` in a fresh process, so that neither side finds what the other left."""
-    command = [sys.executable, __file__, "--device", words.device, "--threads", str(words.threads)]
-    done = subprocess.run([*command, "--memory-of", case.name, side], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return peak_mib(make, device)
 
 
 # Report
@@ -218,8 +170,8 @@ def summary(case: Case, times: dict[str, list[float]], memory: dict[str, float],
     """Medians and ratios; a ratio above 1 means that ours is faster, or smaller."""
     found: dict[str, object] = {"case": case.name, "clock": clock, "size_hw": case.size_hw, "times": times}
     if times:
-        medians = {side: statistics.median(times[f"{side}_{clock}"]) for side in SIDES}
-        found |= {"seconds": medians, "times_faster": medians["peer"] / medians["sleuth"]}
+        middle = medians(times, SIDES, clock)
+        found |= {"seconds": middle, "times_faster": middle["peer"] / middle["sleuth"]}
     if memory:
         found |= {"memory_mib": memory, "times_smaller": memory["peer"] / memory["sleuth"]}
     return found
@@ -232,33 +184,16 @@ def as_markdown(results: dict[str, object]) -> str:
         case = next(case for case in CASES if case.name == found["case"])
         what = "training step" if case.training else "inference"
         row = [f"{what}, {case.size_hw[0]} x {case.size_hw[1]}, batch {case.batch}"]
-        now = found.get("seconds")
-        row += [f"{now['sleuth']:.2f} s", f"{now['peer']:.2f} s", f"{found['times_faster']:.2f}"] if now else ["-"] * 3
-        peak = found.get("memory_mib")
-        row += (
-            [f"{peak['sleuth']:.0f} MiB", f"{peak['peer']:.0f} MiB", f"{found['times_smaller']:.2f}"]
-            if peak
-            else ["-"] * 3
-        )
+        row += compared(found.get("seconds"), found.get("times_faster"), " s", 2)
+        row += compared(found.get("memory_mib"), found.get("times_smaller"), " MiB", 0)
         rows.append(row)
     header = ["DETR-R50", "Sleuth", "Hugging Face", "times faster", "Sleuth peak", "Hugging Face peak", "times smaller"]
-    clock = "wall time" if results["clock"] == "wall" else "processor time of the process"
-    foot = f"Medians of {results['repeats']} turns, {clock}. {sentence(results['machine'])}"  # type: ignore[arg-type]
-    return f"{table(header, rows)}\n\n{foot}"
+    return f"{table(header, rows)}\n\n{foot(results)}"
 
 
 def parse_words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each side, after one to warm up")
-    parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], help="only these cases")
-    parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help="processor on a busy machine")
-    parser.add_argument("--no-memory", action="store_true", help="times only")
-    parser.add_argument("--no-time", action="store_true", help="memory only")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--markdown", type=Path, help="put the table between the marks of this page")
-    parser.add_argument("--memory-of", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
+    add_options(parser, [case.name for case in CASES], repeats=5)
     return parser.parse_args()
 
 
@@ -274,7 +209,7 @@ def main() -> None:
     memory: dict[str, dict[str, float]] = {case.name: {} for case in cases}
     if not words.no_memory:
         for case in cases:
-            memory[case.name] = {side: memory_in_a_process(case, side, words) for side in SIDES}
+            memory[case.name] = {side: peak_in_a_process(case.name, side, words) for side in SIDES}
             print(case.name, memory[case.name], flush=True)
     equal = check_equal(words.device)
     print("equal:", equal, flush=True)
@@ -291,11 +226,7 @@ def main() -> None:
         "equal": equal,
         "cases": found,
     }
-    print(as_markdown(results))
-    if words.json:
-        write_json(words.json, results)
-    if words.markdown:
-        put_between_marks(words.markdown, "detr-speed", as_markdown(results))
+    publish(results, as_markdown(results), "detr-speed", words)
 
 
 if __name__ == "__main__":

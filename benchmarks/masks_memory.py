@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detr_speed import memory_mib
 from machine import describe, put_between_marks, sentence, table, write_json
 from peer import vary_weights
+from turns import memory_mib
 
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess, preprocess_images

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detr_speed import memory_mib, seconds
 from machine import describe, put_between_marks, sentence, table, write_json
 from peer import peer_inputs, peer_labels
 from peer_rtdetr import RtDetrSize, build_rtdetr
 from torch import nn
+from turns import memory_mib, seconds
 
 from sleuth.cli.sizes import parse_size
 from sleuth.models.rtdetr import RtDetrConfig

@@ -17,13 +17,7 @@ imports.
 """
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -32,11 +26,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from detr_speed import memory_mib, seconds
-from machine import describe, put_between_marks, sentence, table, write_json
+from machine import describe, table
 from peer_marian import OPUS_MT, build_ours, build_peer, generation, share_weights
 from torch import Tensor, nn
 from transformers import LogitsProcessor, LogitsProcessorList
+from turns import Step, add_options, compared, foot, medians, peak_in_a_process, peak_mib, publish, take_turns
 
 from sleuth.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from sleuth.runtime.ctranslate2 import CTranslate2Engine
@@ -47,7 +41,6 @@ from sleuth.weights.origins.ctranslate2_export import export_ctranslate2
 
 SIDES = ("sleuth", "peer")
 Sentences = list[list[int]]
-Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -237,41 +230,28 @@ def check_engine(models: dict[str, Any], words: argparse.Namespace) -> dict[str,
 def time_case(case: Case, models: dict[str, Any], words: argparse.Namespace) -> dict[str, list[float]]:
     """Times of both sides, taken in turns after one call each to warm up."""
     steps = {side: make_step(case, models[side], side, words) for side in SIDES}
-    found: dict[str, list[float]] = {f"{side}_{clock}": [] for side in SIDES for clock in ("wall", "processor")}
-    for repeat in range(words.repeats + 1):
-        for side in SIDES:
-            wall, processor = seconds(steps[side], words.device)
-            if repeat:
-                found[f"{side}_wall"].append(wall)
-                found[f"{side}_processor"].append(processor)
-    return found
+    return take_turns(steps, words.repeats, words.device)
 
 
 def measure_memory(case: Case, side: str, words: argparse.Namespace) -> float:
     """MiB at the peak of two calls above what the process held after its imports: weights, cache, optimiser."""
-    torch.ones(8, device=words.device)
-    before = memory_mib("VmRSS")
-    model = build_ours(OPUS_MT) if side == "sleuth" else build_peer(OPUS_MT)
-    if side == "peer":
-        # As opus-mt's do, it never ends a sentence early: like ours.
-        model.final_logits_bias[0, OPUS_MT.eos_id] = -1e4
-    model = in_engine(model, words) if words.ctranslate2 and side == "sleuth" else model.to(words.device).eval()
-    step = make_step(case, model, side, words)
-    step()
-    step()
-    if words.device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return memory_mib("VmHWM") - before
+
+    def make() -> Step:
+        model = build_ours(OPUS_MT) if side == "sleuth" else build_peer(OPUS_MT)
+        if side == "peer":
+            # As opus-mt's do, it never ends a sentence early: like ours.
+            model.final_logits_bias[0, OPUS_MT.eos_id] = -1e4
+        model = in_engine(model, words) if words.ctranslate2 and side == "sleuth" else model.to(words.device).eval()
+        return make_step(case, model, side, words)
+
+    return peak_mib(make, words.device)
 
 
 def memory_in_a_process(case: Case, side: str, words: argparse.Namespace) -> float:
     """`measure_memory` in a fresh process, so that neither side finds what the other left."""
-    command = [sys.executable, __file__, "--device", words.device, "--threads", str(words.threads)]
-    command += ["--length", str(words.length)] if words.length else []
-    command += ["--ctranslate2", words.ctranslate2] if words.ctranslate2 else []
-    command += ["--memory-of", case.name, side]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    more = ["--length", str(words.length)] if words.length else []
+    more += ["--ctranslate2", words.ctranslate2] if words.ctranslate2 else []
+    return peak_in_a_process(case.name, side, words, *more)
 
 
 # Report
@@ -283,10 +263,10 @@ def summary(
     """Medians and ratios; a ratio above 1 means that ours is faster, or smaller."""
     found: dict[str, object] = {"case": case.name, "clock": words.clock, "times": times}
     if times:
-        medians = {side: statistics.median(times[f"{side}_{words.clock}"]) for side in SIDES}
+        middle = medians(times, SIDES, words.clock)
         written = count_words(case, words.length)
-        found |= {"words_a_second": {side: written / medians[side] for side in SIDES}}
-        found |= {"times_faster": medians["peer"] / medians["sleuth"]}
+        found |= {"words_a_second": {side: written / middle[side] for side in SIDES}}
+        found |= {"times_faster": middle["peer"] / middle["sleuth"]}
     if memory:
         found |= {"memory_mib": memory, "times_smaller": memory["peer"] / memory["sleuth"]}
     return found
@@ -298,33 +278,21 @@ def as_markdown(results: dict[str, object]) -> str:
     for found in results["cases"]:  # type: ignore[attr-defined]
         case = next(case for case in CASES if case.name == found["case"])
         search = "training step" if case.training else "greedy" if case.beams == 1 else f"beam {case.beams}"
-        speed, peak = found.get("words_a_second"), found.get("memory_mib")
         row = [f"{search}, batch {case.batch}"]
-        row += [*(f"{speed[side]:.0f}/s" for side in SIDES), f"{found['times_faster']:.2f}"] if speed else ["-"] * 3
-        row += [*(f"{peak[side]:.0f} MiB" for side in SIDES), f"{found['times_smaller']:.2f}"] if peak else ["-"] * 3
+        row += compared(found.get("words_a_second"), found.get("times_faster"), "/s", 0)
+        row += compared(found.get("memory_mib"), found.get("times_smaller"), " MiB", 0)
         rows.append(row)
     ours = f"Sleuth, CTranslate2 {results['engine']}" if results["engine"] else "Sleuth"
     header = ["words", ours, "Hugging Face", "times faster", "Sleuth peak", "Hugging Face peak", "times smaller"]
-    clock = "wall time" if results["clock"] == "wall" else "processor time of the process"
     length = f"{results['length']} words a sentence" if results["length"] else "as many words as the source has"
-    foot = f"Medians of {results['repeats']} turns, {clock}; {length}."
-    return f"{table(header, rows)}\n\n{foot} {sentence(results['machine'])}"  # type: ignore[arg-type]
+    return f"{table(header, rows)}\n\n{foot(results, length)}"
 
 
 def parse_words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each side, after one to warm up")
+    add_options(parser, [case.name for case in CASES], repeats=5)
     parser.add_argument("--length", type=int, help="words of each translation, EOS included, rather than its source's")
-    parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], help="only these cases")
-    parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help="processor on a busy machine")
     parser.add_argument("--ctranslate2", metavar="TYPE", help="our side in CTranslate2, computing in float32 or int8")
-    parser.add_argument("--no-memory", action="store_true", help="times only")
-    parser.add_argument("--no-time", action="store_true", help="memory only")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--markdown", type=Path, help="put the table between the marks of this page")
-    parser.add_argument("--memory-of", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -366,12 +334,8 @@ def main() -> None:
         "equal": equal,
         "cases": found,
     }
-    print(as_markdown(results))
-    if words.json:
-        write_json(words.json, results)
-    if words.markdown:
-        mark = f"translation-{words.ctranslate2 or 'speed'}{'-even' if words.length and not words.ctranslate2 else ''}"
-        put_between_marks(words.markdown, mark, as_markdown(results))
+    mark = f"translation-{words.ctranslate2 or 'speed'}{'-even' if words.length and not words.ctranslate2 else ''}"
+    publish(results, as_markdown(results), mark, words)
 
 
 if __name__ == "__main__":

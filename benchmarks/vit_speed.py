@@ -7,22 +7,18 @@ and medians are compared. Nothing is compiled unless ``--compile`` says so; atte
 """
 
 import argparse
-import os
-import statistics
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import torch.nn.functional as F
-from machine import describe, put_between_marks, sentence, table, write_json
+from machine import describe, table
 from torch import Tensor, nn
 from transformers import ViTConfig as PeerConfig
 from transformers import ViTForImageClassification
+from turns import Step, add_options, foot, medians, publish, take_turns
 
 from sleuth.models.vit import VitConfig, build_vit
 from sleuth.models.vit_variants import VIT_VARIANTS
@@ -33,8 +29,6 @@ from sleuth.weights.maps.vit_timm import VIT_TIMM
 SIDES = ("sleuth", "timm", "huggingface")
 TIMM_NAMES = {"vit-b16": "vit_base_patch16_224", "vit-s16": "vit_small_patch16_224"}
 CLASSES = 1000
-
-Step = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -152,15 +146,6 @@ def check_equal(name: str, device: str) -> dict[str, float]:
     return found
 
 
-def seconds(step: Step, device: str) -> tuple[float, float]:
-    """Wall time and processor time of one call."""
-    wall, processor = time.perf_counter(), time.process_time()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - wall, time.process_time() - processor
-
-
 def time_case(case: Case, words: argparse.Namespace) -> dict[str, list[float]]:
     """Times of all sides, taken in turns after some calls each to warm up."""
     make = training if case.training else inference
@@ -169,21 +154,14 @@ def time_case(case: Case, words: argparse.Namespace) -> dict[str, list[float]]:
         models = {side: torch.compile(model) for side, model in models.items()}
     steps = {side: make(side, model, case.batch, words) for side, model in models.items()}
     warm_up = 3 if words.compile or words.device == "cuda" else 1
-    found: dict[str, list[float]] = {f"{side}_{clock}": [] for side in SIDES for clock in ("wall", "processor")}
-    for repeat in range(words.repeats + warm_up):
-        for side in SIDES:
-            wall, processor = seconds(steps[side], words.device)
-            if repeat >= warm_up:
-                found[f"{side}_wall"].append(wall)
-                found[f"{side}_processor"].append(processor)
-    return found
+    return take_turns(steps, words.repeats, words.device, warm_up)
 
 
 def summary(case: Case, times: dict[str, list[float]], clock: str) -> dict[str, Any]:
     """Medians and ratios; a ratio above 1 means that ours is faster."""
-    medians = {side: statistics.median(times[f"{side}_{clock}"]) for side in SIDES}
-    faster = {side: medians[side] / medians["sleuth"] for side in SIDES[1:]}
-    return {"case": case.name, "clock": clock, "seconds": medians, "times_faster": faster, "times": times}
+    middle = medians(times, SIDES, clock)
+    faster = {side: middle[side] / middle["sleuth"] for side in SIDES[1:]}
+    return {"case": case.name, "clock": clock, "seconds": middle, "times_faster": faster, "times": times}
 
 
 def as_markdown(results: dict[str, Any]) -> str:
@@ -196,23 +174,15 @@ def as_markdown(results: dict[str, Any]) -> str:
         what = "training step" if case.training else "inference"
         rows.append([f"{case.model}, {what}, batch {case.batch}", *milliseconds, *ratios])
     header = ["", "Sleuth", "timm", "Hugging Face", "timm / Sleuth", "Hugging Face / Sleuth"]
-    clock = "wall time" if results["clock"] == "wall" else "processor time of the process"
-    how = f"{'compiled' if results['compiled'] else 'eager'}, {'bfloat16' if results['bf16'] else 'float32'}"
-    foot = f"Medians of {results['repeats']} turns, {clock}, {how}. {sentence(results['machine'])}"
-    return f"{table(header, rows)}\n\n{foot}"
+    how = ("compiled" if results["compiled"] else "eager", "bfloat16" if results["bf16"] else "float32")
+    return f"{table(header, rows)}\n\n{foot(results, *how)}"
 
 
 def parse_words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    add_options(parser, [case.name for case in CASES], repeats=7, memory=False)
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16 on all sides")
     parser.add_argument("--compile", action="store_true", help="torch.compile on all sides")
-    parser.add_argument("--repeats", type=int, default=7, help="turns of each side, after those to warm up")
-    parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], help="only these cases")
-    parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help="processor on a busy machine")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--markdown", type=Path, help="put the table between the marks of this page")
     return parser.parse_args()
 
 
@@ -236,11 +206,7 @@ def main() -> None:
         "equal": equal,
         "cases": found,
     }
-    print(as_markdown(results))
-    if words.json:
-        write_json(words.json, results)
-    if words.markdown:
-        put_between_marks(words.markdown, "vit-speed", as_markdown(results))
+    publish(results, as_markdown(results), "vit-speed", words)
 
 
 if __name__ == "__main__":
