@@ -1,6 +1,7 @@
 """Runs a plan of batches through worker processes, or here if there are none."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -21,6 +22,27 @@ class _Plan(Generic[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         return self.items
+
+
+class Maker(ABC, Dataset[Made | UserError], Generic[Item, Made]):
+    """Makes one thing of one item of a plan; runs inside the workers, from which no exception comes back as it was.
+
+    A user's fault is returned, to be raised where the user is.
+    """
+
+    @abstractmethod
+    def make(self, item: Item) -> Made:
+        """What belongs to this item.
+
+        Raises:
+            UserError: it cannot be made; the message names the fault.
+        """
+
+    def __getitem__(self, item: Item) -> Made | UserError:
+        try:
+            return self.make(item)
+        except UserError as error:
+            return error
 
 
 class Loader(Generic[Item, Made]):

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from sleuth.data.batches import Colour, to_batch
-from sleuth.data.loader import Loader, Made
+from sleuth.data.loader import Loader, Made, Maker
 from sleuth.data.samples import Sample, SampleSource
 from sleuth.data.transforms import Resize
 from sleuth.errors import UserError
@@ -66,21 +66,19 @@ Transform = Callable[[Sample], Sample] | BatchTransform
 """Changes one sample, drawing from PyTorch's global generator."""
 
 
-class _Batches(Dataset[Batch | UserError]):
-    """Prepares whole batches; runs inside the workers. A user's fault is returned, to be raised where the user is."""
+class _Batches(Maker[Sequence[PlannedSample], Batch]):
+    """Prepares whole batches."""
 
     def __init__(self, source: SampleSource, transform: Transform, closing: Transform, collate: "_Collate") -> None:
         self.source, self.collate = source, collate
         self.transforms = {False: transform, True: closing}
 
-    def __getitem__(self, items: Sequence[PlannedSample]) -> Batch | UserError:
-        try:
-            samples = [self._sample(item) for item in items]
-            transform = self.transforms[items[0].closing]
-            padded = transform.padded_hw(items[0].batch_seed) if isinstance(transform, BatchTransform) else None
-            return self.collate(samples, padded)
-        except UserError as error:
-            return error
+    def make(self, items: Sequence[PlannedSample]) -> Batch:
+        """The batch of these samples."""
+        samples = [self._sample(item) for item in items]
+        transform = self.transforms[items[0].closing]
+        padded = transform.padded_hw(items[0].batch_seed) if isinstance(transform, BatchTransform) else None
+        return self.collate(samples, padded)
 
     def _sample(self, item: PlannedSample) -> Sample:
         sample, transform = self.source.load(item.index), self.transforms[item.closing]

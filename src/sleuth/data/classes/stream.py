@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from sleuth.data.classes.augmentation import ClassAugmentation
 from sleuth.data.classes.samples import ClassSource
+from sleuth.data.loader import Maker
 from sleuth.data.stream import PlannedSample, ShuffledStream
-from sleuth.errors import UserError
 from sleuth.tasks.preprocess import Preprocess, normalise_and_pad
 from sleuth.types import ClassBatch, ImageBatch
 
@@ -64,8 +63,8 @@ class ClassStream(ShuffledStream[ClassBatch]):
         )
 
 
-class _Batches(Dataset[ClassBatch | UserError]):
-    """Prepares whole batches; runs inside the workers."""
+class _Batches(Maker[Sequence[PlannedSample], ClassBatch]):
+    """Prepares whole batches."""
 
     def __init__(
         self, source: ClassSource, augmentation: ClassAugmentation, size_hw: tuple[int, int], preprocess: Preprocess
@@ -77,13 +76,8 @@ class _Batches(Dataset[ClassBatch | UserError]):
         red, green, blue = (channel * scale for channel in preprocess.mean)
         self.mean = (red, green, blue) if preprocess.normalise else (0.5, 0.5, 0.5)
 
-    def __getitem__(self, items: Sequence[PlannedSample]) -> ClassBatch | UserError:
-        try:
-            return self._make(items)
-        except UserError as error:
-            return error
-
-    def _make(self, items: Sequence[PlannedSample]) -> ClassBatch:
+    def make(self, items: Sequence[PlannedSample]) -> ClassBatch:
+        """The batch of these samples."""
         augmentation, preprocess = self.augmentations[items[0].closing], self.preprocess
         samples = [self.source.load(item.index) for item in items]
         labels = torch.tensor([sample.label for sample in samples])

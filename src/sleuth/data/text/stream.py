@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from sleuth.data.loader import Loader
+from sleuth.data.loader import Loader, Maker
 from sleuth.data.stream import mix
 from sleuth.data.text.batches import EncodedPairs, Tokenizers, plan_batches
 from sleuth.data.text.samples import TextSource
@@ -191,19 +190,15 @@ class _Cutter:
         return pairs.batch(rows, names, self.tokenizers, self.multiple)
 
 
-class _Groups(Dataset[list[TextBatch] | UserError]):
-    """Makes a group of batches of pairs that no other group has; runs inside the workers."""
+class _Groups(Maker[tuple[int, int], list[TextBatch]]):
+    """Makes a group of batches of pairs that no other group has."""
 
     def __init__(self, source: TextSource, cutter: _Cutter, per_group: int, seed: int) -> None:
         self.source, self.cutter, self.per_group, self.seed = source, cutter, per_group, seed
 
-    def __getitem__(self, place: tuple[int, int]) -> list[TextBatch] | UserError:
-        try:
-            return self._make(*place)
-        except UserError as error:
-            return error
-
-    def _make(self, epoch: int, group: int) -> list[TextBatch]:
+    def make(self, place: tuple[int, int]) -> list[TextBatch]:
+        """The batches of an epoch's group of this number."""
+        epoch, group = place
         # Room for more pairs than a group can hold keeps the indices of groups apart.
         first = group * 4 * self.per_group
         count = self.per_group
