@@ -75,6 +75,9 @@ def test_evaluation_prints_bleu_with_its_signature(trained: Path, pairs: Path, c
     assert "tok:13a" in said.out
     assert any((tmp_path / "report").iterdir())
     assert 0 <= cli(*words, "--json").json["BLEU"] <= 100
+    said = cli(*words, "--beam", 2, "--length-penalty", "nan")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "length_penalty = nan" in said.err
 
 
 def test_a_file_is_translated_line_for_line(trained: Path, cli, tmp_path: Path):

@@ -129,6 +129,9 @@ def evaluate(
         str | None, typer.Option(help="Of text: from which to which, such as en-de; where there is more than one way.")
     ] = None,
     beam: Annotated[int | None, typer.Option(help="Of text: beams of the search; by default the model's own.")] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(help="Of text: above 0 favours long translations in a beam; by default the model's.")
+    ] = None,
     probe: Annotated[
         str | None,
         typer.Option(help="Of classes: knn or linear tells them apart by the model's features of the split train."),
@@ -170,6 +173,7 @@ def evaluate(
             tile_overlap=tile_overlap,
             languages=languages,
             beam=beam,
+            length_penalty=length_penalty,
             probe=probe,
         )
     )

@@ -63,6 +63,7 @@ class EvaluateWords:
     tile_overlap: float | None = None
     languages: str | None = None
     beam: int | None = None
+    length_penalty: float | None = None
     probe: str | None = None
 
 
@@ -76,6 +77,7 @@ def run_evaluate(words: EvaluateWords) -> None:
             words.split,
             words.languages,
             beam=words.beam,
+            length_penalty=words.length_penalty,
             limit=words.limit,
             skip_faulty=words.skip_faulty,
             out=words.out,
@@ -84,7 +86,7 @@ def run_evaluate(words: EvaluateWords) -> None:
         )
         return
     if words.model is not None and is_classifier(words.model):
-        _refuse(words, (*_OF_PICTURES, "languages", "beam"), "not of a model that names pictures, as this one does")
+        _refuse(words, (*_OF_PICTURES, *_OF_TEXT), "not of a model that names pictures, as this one does")
         run_evaluate_classification(
             words.model,
             words.data,
@@ -99,7 +101,7 @@ def run_evaluate(words: EvaluateWords) -> None:
         )
         return
     _refuse(words, ("probe",), "of a model that names pictures, and this one finds objects")
-    _refuse(words, ("languages", "beam"), "of a model that translates, and this one finds objects")
+    _refuse(words, _OF_TEXT, "of a model that translates, and this one finds objects")
     if not 0 <= words.threshold <= 1:
         raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")
     if words.max_detections < 10:
@@ -119,6 +121,7 @@ def run_evaluate(words: EvaluateWords) -> None:
         tell(f"written to {words.out}: {', '.join(path.name for path in [*written, *pictures])}")
 
 
+_OF_TEXT = ("languages", "beam", "length_penalty")
 _OF_PICTURES = ("format", "images", "ground_truth", "predictions", "annotations", "panoptic", "layers", "tile")
 
 

@@ -24,6 +24,7 @@ def run_evaluate_translation(
     languages: str | None,
     *,
     beam: int | None,
+    length_penalty: float | None,
     limit: int,
     skip_faulty: bool,
     out: Path | None,
@@ -37,7 +38,11 @@ def run_evaluate_translation(
             raise UserError("what to measure on is not said", mend="name pairs of sentences with --data")
         data = NUMBERS
     pairs, name = _pairs(data, split, languages, skip_faulty=skip_faulty, limit=limit)
-    options = loaded.decoding if beam is None else replace(loaded.decoding, beams=beam)
+    said = {"beams": beam, "length_penalty": length_penalty}
+    try:
+        options = replace(loaded.decoding, **{name: value for name, value in said.items() if value is not None})
+    except ValueError as error:
+        raise UserError(str(error), mend="see `sleuth evaluate --help`") from error
     loaded.model.to(choose_device(device))
     translator = Translator(loaded.model, loaded.source, loaded.target, options)
     evaluation = evaluate_translation(translator, pairs, options, too_long="split")

@@ -12,7 +12,7 @@ _WORTH_A_GROUP = 128
 
 
 def encode_sources(model: Seq2Seq, sources: Sources) -> TextMemory:
-    """What `Seq2Seq.encode` says of the batch; places of padding hold zeros where groups were made.
+    """What `Seq2Seq.encode` says of the words of the batch; what stands at padding nobody reads.
 
     Args:
         model: in evaluation mode.

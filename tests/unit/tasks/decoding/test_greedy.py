@@ -75,6 +75,8 @@ def test_each_sentence_has_a_limit_of_its_own() -> None:
     model = writer(eos=-9.0)
     found = translate_ids(model, [[4], [4] * 8], DecodingOptions(max_length=30, max_length_factor=1.5))
     assert [len(best.ids) for (best,) in found] == [11, 22]
+    options = DecodingOptions(max_length=30, max_length_factor=1.5, max_length_extra=0, force_eos=True)
+    assert [len(best.ids) for (best,) in translate_ids(model, [[4], [4] * 8], options)] == [0, 11]
 
 
 def test_positions_limit_the_length() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sleuth.errors import UserError
-from sleuth.nn.shortlist import Shortlist
+from sleuth.nn.shortlist import Shortlist, multiplies_bytes
 from sleuth.tasks.decoding import (
     DecodingOptions,
     Hypothesis,
@@ -16,6 +16,7 @@ from sleuth.tasks.decoding import (
     stream_ids,
     translate_ids,
 )
+from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.prepared import Prepared
 from sleuth.tasks.decoding.sources import batches
 
@@ -100,12 +101,43 @@ def test_copies_of_weights_change_no_word(beams: int) -> None:
     assert not any("forward" in vars(module) for module in model.modules())
 
 
-@pytest.mark.parametrize("options", [DecodingOptions(max_length=9), DecodingOptions(max_length=9, min_length=4)])
+@pytest.mark.skipif(not multiplies_bytes(), reason="this processor has no product of bytes (VNNI or AMX)")
+@pytest.mark.parametrize(
+    "options",
+    [
+        DecodingOptions(max_length=9),
+        DecodingOptions(max_length=9, min_length=4),
+        DecodingOptions(max_length=9, max_length_factor=0.5, max_length_extra=2, force_eos=True),
+    ],
+)
 def test_a_shortlist_changes_no_word(options: DecodingOptions) -> None:
     model, sentences = writer(eos=1.0), some_sentences(9)
     prepared = Prepared(prepare(model).turned, Shortlist(model.head))
     found = translate_ids(model, sentences, options, prepared=prepared)
     assert [best.ids for (best,) in found] == [best.ids for (best,) in translate_ids(model, sentences, options)]
+
+
+def test_sources_in_groups_are_encoded_as_in_one_batch() -> None:
+    model = writer()
+    sentences = [[3 + length % 20] * length for length in (40, 39, 38, 37, *[12] * 12, *[5, 4] * 20)]
+    (sources,) = batches(
+        sentences,
+        [[] for _ in sentences],
+        DecodingOptions(),
+        CONFIG,
+        max_sentences=99,
+        max_tokens=9999,
+        device=torch.device("cpu"),
+    )
+    lengths = []
+    handle = model.encoder.register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[1]))
+    with torch.no_grad():
+        found = encode_sources(model, sources).tokens
+        handle.remove()
+        whole = model.encode(sources.ids, sources.valid).tokens
+    assert lengths == [40, 12, 5]
+    assert torch.allclose(found[sources.valid], whole[sources.valid], atol=1e-5)
+    assert found.isfinite().all()
 
 
 # Streaming
