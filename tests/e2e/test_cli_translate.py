@@ -33,6 +33,8 @@ TINY = [
     "0",
 ]
 
+KEPT = ["--set", "run.evaluate_every=4", "--set", "run.keep_checkpoints=2"]
+
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory) -> Path:
@@ -52,7 +54,7 @@ def trained(pairs: Path, tmp_path_factory) -> Path:
 
     out = tmp_path_factory.mktemp("run") / "run"
     words = ["train", "--data", pairs, "--languages", "en-de", "--model", "transformer-tiny", "--steps", "12", *TINY]
-    assert run([str(word) for word in [*words, "--out", out, "--set", "run.evaluate_every=6"]]) == 0
+    assert run([str(word) for word in [*words, "--out", out, *KEPT]]) == 0
     return out
 
 
@@ -78,6 +80,25 @@ def test_evaluation_prints_bleu_with_its_signature(trained: Path, pairs: Path, c
     said = cli(*words, "--beam", 2, "--length-penalty", "nan")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "length_penalty = nan" in said.err
+
+
+def test_the_checkpoints_that_were_kept_are_averaged(trained: Path, pairs: Path, cli, tmp_path: Path):
+    assert [path.name for path in sorted((trained / "checkpoints").iterdir())] == [
+        "step-00000008.safetensors",
+        "step-00000012.safetensors",
+    ]
+    said = cli("average", trained, "--out", tmp_path / "mean.safetensors")
+    assert said.code == 0, said.err
+    assert "the mean of 2 models" in said.err
+    assert cli("translate", "--model", tmp_path / "mean.safetensors", pairs / "val.en").code == 0
+    for words, message in (
+        (("--last", 1), "nothing to average"),
+        (("--last", -1), "-1 is negative"),
+        (("--out", tmp_path / "mean.bin"), "not the name of a model file"),
+    ):
+        said = cli("average", trained, "--out", tmp_path / "other.safetensors", *words)
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert message in said.err
 
 
 def test_a_file_is_translated_line_for_line(trained: Path, cli, tmp_path: Path):

@@ -33,6 +33,7 @@ for _command in (
     text_commands.translate,
     train_commands.train,
     train_commands.merge,
+    train_commands.average,
     commands.evaluate,
     model_commands.convert,
     model_commands.trace,

@@ -18,7 +18,8 @@ class RunFolder:
 
     ``recipe.toml`` as resolved, ``environment.json``, ``metrics.jsonl``, ``curves.png``, ``samples/``,
     ``tensorboard/`` if asked for, ``best.safetensors`` and ``last.safetensors`` (models), ``best-adapter/`` and
-    ``last-adapter/`` where adapters were trained, and ``state.safetensors`` (to resume from).
+    ``last-adapter/`` where adapters were trained, ``checkpoints/`` if asked for, and ``state.safetensors`` (to resume
+    from).
 
     Args:
         path: the folder.
@@ -34,6 +35,7 @@ class RunFolder:
         self.best = self.path / "best.safetensors"
         self.last = self.path / "last.safetensors"
         self.state = self.path / "state.safetensors"
+        self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self._board: Board | None = None
 
@@ -100,6 +102,15 @@ class RunFolder:
             except json.JSONDecodeError:
                 continue
         return records
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the weights of a step are kept."""
+        return make_folder(self.checkpoints) / f"step-{step:08d}.safetensors"
+
+    def keep_latest(self, count: int) -> None:
+        """Of the checkpoints, remove all but the latest."""
+        for path in sorted(self.checkpoints.glob("step-*.safetensors"))[:-count]:
+            path.unlink()
 
     def draw(self) -> None:
         """Draw curves.png anew."""

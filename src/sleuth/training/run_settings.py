@@ -24,6 +24,8 @@ class RunSettings:
         evaluate_every: how often scores are measured, samples drawn and the best weights kept; 0 only at the end.
         patience: end the run once so many evaluations in a row have brought no better score; 0 never does.
         checkpoint_every: optimiser steps between saved states; 0 saves at evaluations only.
+        keep_checkpoints: keep the weights of so many of the latest evaluations, not averaged over steps, in
+            ``checkpoints/``: `sleuth average` makes one model of them.
         log_every: optimiser steps between lines of metrics.jsonl.
         score: the score that decides which weights are best.
         workers: processes that prepare data, for each training process.
@@ -45,6 +47,7 @@ class RunSettings:
     evaluate_every: int = 0
     patience: int = 0
     checkpoint_every: int = 500
+    keep_checkpoints: int = 0
     log_every: int = 10
     score: str = "AP"
     workers: int = 1
@@ -64,11 +67,21 @@ class RunSettings:
         for name in ("devices", "log_every", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("close_augmentation", "evaluate_every", "patience", "checkpoint_every", "workers", "threads"):
+        for name in (
+            "close_augmentation",
+            "evaluate_every",
+            "patience",
+            "checkpoint_every",
+            "workers",
+            "threads",
+            "keep_checkpoints",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
         if self.patience and not self.evaluate_every:
             raise ValueError("patience counts evaluations: set evaluate_every")
+        if self.keep_checkpoints and not self.evaluate_every:
+            raise ValueError("keep_checkpoints counts evaluations: set evaluate_every")
         if not 0 <= self.ema_decay < 1:
             raise ValueError("ema_decay must be at least 0 and below 1")
 
@@ -77,6 +90,7 @@ class RunSettings:
 _HARMLESS = {
     "run.checkpoint_every",
     "run.devices",
+    "run.keep_checkpoints",
     "run.log_every",
     "run.max_bad_steps",
     "run.patience",

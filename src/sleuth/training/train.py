@@ -217,8 +217,17 @@ def _evaluate(run: Run, evaluate: Evaluate | None, render: Render | None) -> Non
             if render is not None:
                 render(run.model, run.folder.samples, run.counters.step)
             train_mode(run.model)
+        _keep_checkpoint(run)
     run.counters = run.fabric.broadcast(run.counters)
     run.meter.pause(run.stream.wait_seconds)
+
+
+def _keep_checkpoint(run: Run) -> None:
+    """Keep the weights as they are, for averaging, and forget the oldest."""
+    count = run.recipe.run.keep_checkpoints
+    if count:
+        run.save_model(run.folder.checkpoint(run.counters.step))
+        run.folder.keep_latest(count)
 
 
 def _keep_best(run: Run, scores: dict[str, float]) -> None:

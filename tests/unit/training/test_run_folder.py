@@ -103,3 +103,10 @@ def test_run_folders_are_numbered(tmp_path: Path):
     assert next_run_folder(tmp_path, "detr") == tmp_path / "detr-1"
     (tmp_path / "detr-1").mkdir()
     assert next_run_folder(tmp_path, "detr") == tmp_path / "detr-2"
+
+
+def test_only_the_latest_checkpoints_are_kept(folder: RunFolder):
+    for step in (5, 50, 1000, 20000):
+        folder.checkpoint(step).touch()
+        folder.keep_latest(2)
+    assert sorted(folder.checkpoints.iterdir()) == [folder.checkpoint(1000), folder.checkpoint(20000)]
