@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# The kernels of deformable attention on a GPU: first that they are right, then how fast they are.
+# What only a GPU can tell. The kernels of deformable attention: first that they are right, then how fast they are. Recorded
+# steps of translation: first that they change no word, then how fast they are beside Hugging Face.
 #   bash benchmarks/gpu_check.sh [figures.json] [folder with the reference operator's sources]
-# Needs PyTorch, Triton, jaxtyping, SciPy, pytest and what benchmarks/machine.py names; nothing has to be installed.
+# Needs PyTorch, Triton, jaxtyping, SciPy, pytest and what benchmarks/machine.py names; translation needs transformers,
+# sacrebleu and tokenizers, and is left out where they are not installed. Nothing has to be installed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=src PYTHONUNBUFFERED=1
@@ -18,4 +20,11 @@ right=$?
 "$python" benchmarks/deformable_attention.py --device cuda --json "$figures" "${reference[@]}"
 fast=$?
 echo "parity: exit $right, benchmark: exit $fast"
-exit $((right || fast))
+words=0
+if "$python" -c "import transformers, sacrebleu, tokenizers" 2>/dev/null; then
+  "$python" -m pytest --noconftest -c /dev/null --rootdir . -p no:cacheprovider -q \
+    tests/unit/tasks/decoding/test_captured.py && "$python" benchmarks/translation_speed.py --device cuda --json translation.json
+  words=$?
+  echo "translation: exit $words"
+fi
+exit $((right || fast || words))

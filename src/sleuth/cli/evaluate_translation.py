@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sleuth.cli.console import print_text, tell, write_json
 from sleuth.data.text.numbers import NumberPairs
@@ -38,7 +39,7 @@ def run_evaluate_translation(
             raise UserError("what to measure on is not said", mend="name pairs of sentences with --data")
         data = NUMBERS
     pairs, name = _pairs(data, split, languages, skip_faulty=skip_faulty, limit=limit)
-    said = {"beams": beam, "length_penalty": length_penalty}
+    said: dict[str, Any] = {"beams": beam, "length_penalty": length_penalty}
     try:
         options = replace(loaded.decoding, **{name: value for name, value in said.items() if value is not None})
     except ValueError as error:

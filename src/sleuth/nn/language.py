@@ -4,12 +4,12 @@ Each word looks at the words before it. Their keys and values stay as they were,
 keeps them, and those of the memory, in a `DecoderCache` rather than computing them anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sleuth.nn.attention import padding_mask
@@ -173,8 +173,40 @@ class LanguageDecoder(nn.Module):
         attend_memory = None if cache.valid is None else padding_mask(cache.valid[: cache.sentences])
         words = cache.words[:, :, : cache.rows, : cache.length]
         memory = cache.memory[:, :, : cache.sentences]
+
+        def write(into: Tensor, x: Tensor) -> None:
+            into[:, -new:] = x
+
         for layer, (k, v), (memory_k, memory_v) in zip(self._decoder_layers(), words, memory, strict=True):
-            states = _step(layer, states, k, v, attend, memory_k, memory_v, attend_memory)
+            states = _step(layer, states, k, v, attend, memory_k, memory_v, attend_memory, write)
+        return self.norm(states)
+
+    @torch.no_grad()
+    def step_at(
+        self,
+        states: Float[Tensor, "rows 1 dim"],
+        place: Int[Tensor, " 1"],
+        words: Float[Tensor, "layers 2 rows most_words dim"],
+        memory: Float[Tensor, "layers 2 sentences tokens dim"],
+        valid: Bool[Tensor, "sentences tokens"],
+    ) -> Float[Tensor, "rows 1 dim"]:
+        """As `step` for one word of each row, with shapes that do not grow, so that a GPU can record it.
+
+        Args:
+            states: of the newest words.
+            place: number of these words in their sentences; it stays on the device.
+            words: keys and values of words, with room; those of the newest are written in.
+            memory: keys and values of the memory.
+            valid: True on words of the source; at least one for each sentence.
+        """
+        seen = torch.arange(words.shape[3], device=words.device) <= place
+        attend, attend_memory = seen[None, None, None], padding_mask(valid)
+
+        def write(into: Tensor, x: Tensor) -> None:
+            into.index_copy_(1, place, x)
+
+        for layer, (k, v), (memory_k, memory_v) in zip(self._decoder_layers(), words, memory, strict=True):
+            states = _step(layer, states, k, v, attend, memory_k, memory_v, attend_memory, write)
         return self.norm(states)
 
     def step_linears(self) -> list[nn.Module]:
@@ -204,12 +236,13 @@ def _step(
     memory_k: Tensor,
     memory_v: Tensor,
     attend_memory: Tensor | None,
+    write: Callable[[Tensor, Tensor], None],
 ) -> Tensor:
-    """`DecoderLayer.forward` for new words; writes their keys and values into the last places of k and v."""
+    """`DecoderLayer.forward` for new words, whose keys and values are written into k and v first."""
 
     def confer(x: Tensor) -> Tensor:
-        k[:, -x.shape[1] :] = layer.self_attention.k_proj(x)
-        v[:, -x.shape[1] :] = layer.self_attention.v_proj(x)
+        write(k, layer.self_attention.k_proj(x))
+        write(v, layer.self_attention.v_proj(x))
         return layer.self_attention.look(x, k, v, attend)
 
     def ask(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.language import closing_ranks
+from sleuth.tasks.decoding.captured import CapturedSteps
 from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
@@ -153,8 +154,18 @@ def _seats(parents: list[int], beams: int) -> list[int]:
     return seats
 
 
-def search(model: Seq2Seq, sources: Sources, options: DecodingOptions) -> list[list[Hypothesis]]:
-    """Translate a batch by beam search: the best ``n_best`` translations of each sentence, best first."""
+def search(
+    model: Seq2Seq, sources: Sources, options: DecodingOptions, steps: Seq2Seq | CapturedSteps | None = None
+) -> list[list[Hypothesis]]:
+    """Translate a batch by beam search: the best ``n_best`` translations of each sentence, best first.
+
+    Args:
+        model: in evaluation mode.
+        sources: the batch.
+        options: how to search.
+        steps: takes the model's steps in its stead.
+    """
+    steps = model if steps is None else steps
     eos, beams = model.config.eos_id, options.beams
     rules = Rules(model.config.banned_ids, eos, options)
     cache = model.start(encode_sources(model, sources))
@@ -165,7 +176,7 @@ def search(model: Seq2Seq, sources: Sources, options: DecodingOptions) -> list[l
     active, new, added = list(ended), sources.prefixes, 0
     filler = 0 if eos else 1
     while active:
-        log_probs = normalise_(model.step(new, cache).float())
+        log_probs = normalise_(steps.step(new, cache).float())
         limits = [one.limit for one in active for _ in range(running.totals.shape[1])]
         rules(log_probs, running.history, added, limits)
         if options.renormalise:

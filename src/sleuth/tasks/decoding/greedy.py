@@ -9,12 +9,16 @@ from torch import Tensor
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.language import closing_ranks
 from sleuth.nn.shortlist import Shortlist
+from sleuth.tasks.decoding.captured import CapturedSteps
 from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
 from sleuth.tasks.decoding.sampling import Choose
 from sleuth.tasks.decoding.sources import Sources
 from sleuth.tasks.decoding.top import top_words
+
+Steps = Seq2Seq | CapturedSteps
+"""What takes the decoder's steps."""
 
 
 @dataclass
@@ -60,6 +64,7 @@ def write(
     options: DecodingOptions,
     choose: Choose = best_word,
     shortlist: Shortlist | None = None,
+    steps: Steps | None = None,
 ) -> Iterator[Word]:
     """Write the translations of a batch, a word of each sentence at a time.
 
@@ -69,7 +74,9 @@ def write(
         options: limits and rules; how to choose is not read from it.
         choose: from scores to words.
         shortlist: finds the best words without the scores of all, where nothing asks for these.
+        steps: takes the model's steps in its stead.
     """
+    steps = model if steps is None else steps
     rules = Rules(model.config.banned_ids, model.config.eos_id, options)
     with torch.no_grad():
         cache = model.start(encode_sources(model, sources))
@@ -81,11 +88,11 @@ def write(
     while sentences:
         given: Sequence[float | None] = [None] * len(sentences)
         if shortlist is not None:
-            words = shortlist.best(model.advance(new, cache), rules.left_out(added))
+            words = shortlist.best(steps.advance(new, cache), rules.left_out(added))
             if options.force_eos:
                 words[[limit == added + 1 for limit in limits]] = model.config.eos_id
         else:
-            scores = model.step(new, cache).float()
+            scores = steps.step(new, cache).float()
             log_totals = scores.logsumexp(1) if options.word_scores else None
             # What rules change is what a word costs; its log-probability is the model's own.
             raw = scores.clone() if options.word_scores and rules.edit else scores
@@ -112,11 +119,12 @@ def search(
     options: DecodingOptions,
     choose: Choose = best_word,
     shortlist: Shortlist | None = None,
+    steps: Steps | None = None,
 ) -> list[list[Hypothesis]]:
     """Translate a batch by greedy search, or by drawing words: one translation of each sentence."""
     prefix = [tuple(row) for row in sources.prefixes[:, 1:].tolist()]
     lines = [_Line(sentence, limit) for sentence, limit in enumerate(sources.limits)]
-    for word in write(model, sources, options, choose, shortlist):
+    for word in write(model, sources, options, choose, shortlist, steps):
         lines[word.sentence].take(word.id, word.score)
     return [[_hypothesis(line, prefix[line.sentence], model.config.eos_id, options)] for line in lines]
 

@@ -104,11 +104,11 @@ def iterate_translations(
     ):
         with evaluating(model), prepared.in_use(), torch.inference_mode():
             if options.sample:
-                results = greedy.search(model, sources, options, sampler(options))
+                results = greedy.search(model, sources, options, sampler(options), steps=prepared.steps)
             elif options.beams == 1:
-                results = greedy.search(model, sources, options, shortlist=prepared.shortlist)
+                results = greedy.search(model, sources, options, shortlist=prepared.shortlist, steps=prepared.steps)
             else:
-                results = beam.search(model, sources, options)
+                results = beam.search(model, sources, options, prepared.steps)
         for place, hypotheses in zip(sources.numbers, results, strict=True):
             number, copy = divmod(place, copies)
             if copies == 1:
