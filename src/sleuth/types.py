@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 
@@ -168,6 +168,44 @@ class ClassPrediction:
     features: Float[Tensor, "batch features"]
     memory: PatchMemory | None = None
     by_head: tuple[Float[Tensor, "batch classes"], ...] = ()
+
+
+@dataclass(frozen=True)
+class SemanticBatch:
+    """Pictures with the class of each of their pixels.
+
+    Args:
+        images: the pictures.
+        labels: the class of each pixel, and 255 where nobody has said, or where there is no picture.
+        names: each picture's file or number: errors and skipped steps name it.
+    """
+
+    images: ImageBatch
+    labels: UInt8[Tensor, "batch height width"]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.names)
+
+    def to(self, device: torch.device | str) -> "SemanticBatch":
+        """The same batch on another device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class SemanticPrediction:
+    """An answer for each patch: what it shows.
+
+    Args:
+        logits: class logits at each patch of the padded pictures.
+        patch_size: side in pixels of what a cell of the logits stands for.
+        memory: the patches that were asked.
+    """
+
+    logits: Float[Tensor, "batch classes rows columns"]
+    patch_size: int
+    memory: PatchMemory
 
 
 @dataclass(frozen=True)

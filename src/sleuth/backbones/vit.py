@@ -14,6 +14,7 @@ from sleuth.nn.grid_positions import LearnedGridPositions, NoGridPositions, Sine
 from sleuth.nn.packing import Packing, plan_packing
 from sleuth.nn.patches import PatchEmbedding, grid_of, padded_to_patches
 from sleuth.nn.rotary import Rotation, rotary_2d
+from sleuth.nn.stem import ConvolutionalStem
 from sleuth.types import ImageBatch, PatchMemory, TokenGrid
 
 Positions = LearnedGridPositions | SineGridPositions | NoGridPositions
@@ -27,7 +28,7 @@ class VitBackbone(nn.Module):
     zeros (the mean colour) at the bottom or right; a patch that holds any of the picture takes part.
 
     Args:
-        patches: cuts and embeds.
+        patches: cuts and embeds, or looks by convolutions.
         positions: of the grid, added once; rotations come on top of them in each block.
         blocks: as `PreNormBlock`, first to last.
         norm: after the last block; the identity where the norm comes after pooling.
@@ -46,7 +47,7 @@ class VitBackbone(nn.Module):
     def __init__(
         self,
         *,
-        patches: PatchEmbedding,
+        patches: PatchEmbedding | ConvolutionalStem,
         positions: Positions,
         blocks: Sequence[nn.Module],
         norm: nn.Module,
@@ -59,7 +60,7 @@ class VitBackbone(nn.Module):
         radius: int = 0,
     ) -> None:
         super().__init__()
-        dim = patches.weight.shape[0]
+        dim = patches.dim
         self.dim = dim
         self.patches = patches
         self.class_token = _token(1, dim) if class_token else None

@@ -10,6 +10,7 @@ from sleuth.cli.drawing import find, found_cell, write_picture
 from sleuth.cli.recipe_words import tables_for_data, with_words
 from sleuth.cli.train_classification import tables_for_classes, train_classification, wants_classification
 from sleuth.cli.train_run import run_and_tell, run_folder
+from sleuth.cli.train_semantic import tables_for_masks, train_semantic, wants_semantic
 from sleuth.cli.train_translation import tables_for_text, train_translation, wants_translation
 from sleuth.cli.train_words import TrainWords, refuse
 from sleuth.data.classes.digits import DIGITS
@@ -41,6 +42,8 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
         return train_translation(tables, words, out, name, where=where, resume=resume)
     if kind == "classification":
         return train_classification(tables, words, out, name, where=where, resume=resume)
+    if kind == "semantic segmentation":
+        return train_semantic(tables, words, out, name, where=where, resume=resume)
     recipe = detection_recipe(tables, words, where, chosen=remarks is not None)
     folder, tiling = run_folder(out, name), _tiling(recipe)
     work = DetectionWork(recipe)
@@ -91,6 +94,8 @@ def read_tables(
     name = words.data if words.data in BUILT_IN else Path(words.data).resolve().stem
     if wants_translation(words):
         tables = tables_for_text(words)
+    elif wants_semantic(words):
+        tables = tables_for_masks(words)
     elif wants_classification(words):
         tables = tables_for_classes(words)
     else:

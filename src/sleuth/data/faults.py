@@ -33,6 +33,10 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "unknown-category": FaultKind("error", "annotations without category", "add the category or correct its id"),
     "duplicate-picture-id": FaultKind("error", "picture ids used twice", "give each picture an id of its own"),
     "missing-masks": FaultKind("error", "missing panoptic PNG files", "add the file or correct its name"),
+    "missing-mask": FaultKind("error", "pictures without mask", "add the mask, or leave the picture out"),
+    "unknown-value": FaultKind(
+        "error", "masks with values of no class", "add the class to the list, or say that the value means nothing"
+    ),
     "mask-size": FaultKind("error", "masks of another size than the picture", "make masks of the picture's size"),
     "unreadable-mask": FaultKind("error", "unreadable masks", "write the mask again or remove the annotation"),
     "unlisted-segment": FaultKind(
@@ -49,6 +53,8 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "undecodable-line": FaultKind("error", "lines that are no UTF-8", "save the file as UTF-8, or leave the line out"),
     "unreadable-pair": FaultKind("error", "lines without source and target", "correct the line or remove it"),
     "uneven-files": FaultKind("error", "files of different lengths", "give both files the same lines, one for one"),
+    "spare-mask": FaultKind("warning", "masks without picture", "add the picture or remove the mask"),
+    "no-labels": FaultKind("warning", "masks in which no pixel has a class", "remove the picture, if not meant so"),
     "unknown-picture": FaultKind("warning", "annotations without picture", "add the picture or remove the annotation"),
     "no-box": FaultKind("warning", "annotations without box (left out)", "give a box of four numbers"),
     "non-finite-box": FaultKind("warning", "boxes that are not finite (left out)", "correct the numbers"),

@@ -118,14 +118,45 @@ def read_colours(path: Path | str) -> UInt8[np.ndarray, "height width 3"]:
         return np.array(picture.convert("RGB"))
 
 
-def picture_size(path: Path | str) -> tuple[int, int]:
+def decode_values(content: bytes, where: Path) -> tuple[np.ndarray, UInt8[np.ndarray, "colours 3"] | None]:
+    """A picture in memory whose pixels are numbers: never turned, blended or rescaled.
+
+    Args:
+        content: the bytes of the file.
+        where: what messages call it.
+
+    Returns:
+        Whole numbers [height, width], or colours [height, width, 3]; and the palette, where numbers are places in one.
+
+    Raises:
+        UserError: as in `read_picture`; or the pixels are no whole numbers.
+    """
+    with _opened(where, content) as picture:
+        if picture.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
+            return np.array(picture.convert("RGB")), None
+        if picture.mode in ("LA", "PA"):
+            picture = picture.getchannel(0)
+        values = np.array(picture)
+        palette = picture.getpalette("RGB") if picture.mode == "P" else None
+    if values.ndim != 2 or values.dtype.kind not in "biu":
+        raise UserError(
+            f"its pixels are no whole numbers (mode {picture.mode})", where=where, mend="write it in 8 bits"
+        )
+    return values, None if palette is None else np.array(palette, dtype=np.uint8).reshape(-1, 3)
+
+
+def picture_size(path: Path | str, content: bytes | None = None) -> tuple[int, int]:
     """Height and width in pixels after EXIF rotation, read from the file's header.
+
+    Args:
+        path: the file, or what messages call it.
+        content: the bytes of the file, where they are in memory.
 
     Raises:
         UserError: as in `read_picture`, for faults that show in the header.
     """
     path = Path(path)
-    with _opened(path) as picture:
+    with _opened(path, content) as picture:
         width, height = picture.size
         # The base method: the one of PNG would decode the whole picture. TIFF swaps the size by itself.
         orientation = 1 if picture.format == "TIFF" else Image.Image.getexif(picture).get(_ORIENTATION_TAG, 1)

@@ -1,6 +1,5 @@
 """How well a classifier tells classes apart, and whether its scores mean what they say."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from torch import nn
 
 from sleuth.data.classes.samples import ClassSource
 from sleuth.errors import UserError
+from sleuth.evaluation.plain_tables import as_text, new_table, plain
 from sleuth.tasks.preprocess import Preprocess, preprocess_images
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ _MEANINGS = {
 
 def class_tables(evaluation: ClassEvaluation, most_classes: int | None = None) -> "list[Table]":
     """The numbers, and the classes, those with the most mistakes first if there are too many to show."""
-    scores = _table("Scores", ("number", "value", "meaning"), numbers={"value"})
+    scores = new_table("Scores", ("number", "value", "meaning"), numbers={"value"})
     for name, value in evaluation.numbers.items():
         scores.add_row(name, f"{value:.4f}", _MEANINGS[name])
     rows: Sequence[ClassQuality] = evaluation.per_class
@@ -205,23 +205,17 @@ def class_tables(evaluation: ClassEvaluation, most_classes: int | None = None) -
         worst = sorted(rows, key=lambda row: -row.pictures * (1 - (row.recall or 0.0)))
         title, rows = f"Classes: the {most_classes} with the most mistakes of {len(rows)}", worst[:most_classes]
     columns = ("class", "pictures", "guessed", "recall", "precision", "top-5")
-    table = _table(title, columns, numbers=set(columns[1:]))
+    table = new_table(title, columns, numbers=set(columns[1:]))
     for row in rows:
         values = (row.recall, row.precision, row.top5)
         shown = ("-" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(_plain(row.name), f"{row.pictures:,}", f"{row.guessed:,}", *shown)
+        table.add_row(plain(row.name), f"{row.pictures:,}", f"{row.guessed:,}", *shown)
     return [scores, table]
 
 
 def class_text(evaluation: ClassEvaluation) -> str:
     """The tables as plain text."""
-    from rich.console import Console
-
-    out = io.StringIO()
-    console = Console(width=120, color_system=None, force_terminal=False, file=out)
-    for table in class_tables(evaluation):
-        console.print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return as_text(class_tables(evaluation))
 
 
 def answers_text(evaluation: ClassEvaluation) -> str:
@@ -243,17 +237,4 @@ def answers_text(evaluation: ClassEvaluation) -> str:
     )
 
 
-def _table(title: str, columns: Sequence[str], numbers: set[str]) -> "Table":
-    from rich import box
-    from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in numbers)
-    return table
-
-
-def _plain(name: str) -> str:
-    from rich.markup import escape
-
-    return escape(name)

@@ -1,6 +1,5 @@
 """What was measured as tables, for the terminal and as plain text."""
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ from sleuth.evaluation.coco import CocoScores, numbers_of
 from sleuth.evaluation.detection import DetectionEvaluation
 from sleuth.evaluation.layers import LayerStudy
 from sleuth.evaluation.panoptic import PanopticScores
+from sleuth.evaluation.plain_tables import as_text, new_table, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ def scores_table(scores: CocoScores, masks: CocoScores | None = None) -> "Table"
     """The twelve COCO numbers, of boxes and, if there are any, of masks: on how many objects, and what each means."""
     values = ("value",) if masks is None else ("boxes", "masks")
     columns = ("number", *values, "objects", "meaning")
-    table = _table("COCO scores", columns, numbers=set(columns[1:-1]))
+    table = new_table("COCO scores", columns, numbers=set(columns[1:-1]))
     every = sum(entry.objects for entry in scores.per_class)
     for name, meaning in numbers_of(scores.max_detections).items():
         measured = [scores[name]] if masks is None else [scores[name], masks[name]]
@@ -53,18 +53,18 @@ def classes_table(scores: CocoScores, most: int | None = None) -> "Table":
     rows = list(range(len(scores.per_class)))
     shown = _most(rows, most, [entry.objects for entry in scores.per_class])
     title = "Classes" if scores.kind == "boxes" else "Classes, by masks"
-    table = _table(_title(title, len(shown), len(rows)), columns, numbers=set(columns[1:]))
+    table = new_table(_title(title, len(shown), len(rows)), columns, numbers=set(columns[1:]))
     for row in shown:
         entry = scores.per_class[row]
         values = (entry.ap, entry.ap50, entry.ap75, entry.ar)
-        table.add_row(_plain(entry.name), str(entry.objects), str(entry.predictions), *map(_show, values))
+        table.add_row(plain(entry.name), str(entry.objects), str(entry.predictions), *map(_show, values))
     return table
 
 
 def panoptic_table(scores: PanopticScores) -> "Table":
     """Panoptic quality of all classes, things and stuff."""
     columns = ("classes", "PQ", "SQ", "RQ", "measured")
-    table = _table("Panoptic quality", columns, numbers=set(columns[1:]))
+    table = new_table("Panoptic quality", columns, numbers=set(columns[1:]))
     for name, quality in (("all", scores.all), ("things", scores.things), ("stuff", scores.stuff)):
         table.add_row(name, *map(_show, (quality.pq, quality.sq, quality.rq)), str(quality.classes))
     return table
@@ -76,19 +76,19 @@ def panoptic_classes_table(scores: PanopticScores, most: int | None = None) -> "
     rows = sorted(range(len(scores.per_class)), key=lambda row: not scores.per_class[row].is_thing)
     shown = _most(rows, most, [entry.segments for entry in scores.per_class])
     title = _title("Panoptic quality of classes", len(shown), len(rows))
-    table = _table(title, columns, numbers=set(columns[2:]))
+    table = new_table(title, columns, numbers=set(columns[2:]))
     for row in shown:
         entry = scores.per_class[row]
         counts = map(str, (entry.segments, entry.found, entry.invented))
         kind = "thing" if entry.is_thing else "stuff"
-        table.add_row(_plain(entry.name), kind, *counts, *map(_show, (entry.pq, entry.sq, entry.rq)))
+        table.add_row(plain(entry.name), kind, *counts, *map(_show, (entry.pq, entry.sq, entry.rq)))
     return table
 
 
 def layers_table(study: LayerStudy) -> "Table":
     """AP of each decoder layer, with and without suppression."""
     columns = ("layer", "AP", "AP after NMS", "AP50", "AP50 after NMS", "removed")
-    table = _table(f"Decoder layers (NMS within a class at IoU {study.nms_iou:g})", columns, numbers=set(columns))
+    table = new_table(f"Decoder layers (NMS within a class at IoU {study.nms_iou:g})", columns, numbers=set(columns))
     for row in study.layers:
         values = (row.ap, row.ap_nms, row.ap50, row.ap50_nms)
         table.add_row(str(row.layer), *map(_show, values), f"{row.suppressed:.1%}")
@@ -97,13 +97,7 @@ def layers_table(study: LayerStudy) -> "Table":
 
 def text(evaluation: DetectionEvaluation | PanopticScores, most_classes: int | None = None, width: int = 120) -> str:
     """The tables as plain text, without colours."""
-    from rich.console import Console
-
-    out = io.StringIO()
-    console = Console(width=width, color_system=None, force_terminal=False, file=out)
-    for table in tables(evaluation, most_classes):
-        console.print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return as_text(tables(evaluation, most_classes), width)
 
 
 def _most(rows: list[int], most: int | None, weights: Sequence[int]) -> list[int]:
@@ -115,21 +109,8 @@ def _title(title: str, shown: int, of: int) -> str:
     return title if shown == of else f"{title}: the {shown} most frequent of {of}"
 
 
-def _table(title: str, columns: Sequence[str], numbers: set[str]) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in numbers)
-    return table
-
 
 def _show(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _plain(name: str) -> str:
-    from rich.markup import escape
-
-    return escape(name)

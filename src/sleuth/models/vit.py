@@ -24,6 +24,7 @@ from sleuth.nn.drop_path import drop_path_shares
 from sleuth.nn.feedforward import Activation, FeedForward, GatedFeedForward, gelu_of_own, gelu_tanh
 from sleuth.nn.grid_positions import LearnedGridPositions, NoGridPositions, SineGridPositions
 from sleuth.nn.patches import PatchEmbedding
+from sleuth.nn.stem import ConvolutionalStem
 from sleuth.types import ClassPrediction, ImageBatch, PatchMemory
 
 _ACTIVATIONS: dict[str, Activation] = {"gelu": gelu_of_own, "gelu_tanh": gelu_tanh, "relu": F.relu, "silu": F.silu}
@@ -64,6 +65,9 @@ class VitConfig:
         attention_dropout: on attention weights, while training.
         drop_path: share of pictures for which the last block's branches are left out while training; those before it
             have less.
+        stem: patch (one linear map for each patch), or convolutions, each of which halves the sides; then patch_size
+            is a power of two.
+        stem_dim: channels of the first of these convolutions.
 
     Raises:
         ValueError: a number that makes no model, with its name.
@@ -96,6 +100,8 @@ class VitConfig:
     dropout: float = 0.0
     attention_dropout: float = 0.0
     drop_path: float = 0.0
+    stem: Literal["patch", "convolutions"] = "patch"
+    stem_dim: int = 32
 
     @property
     def num_prefix(self) -> int:
@@ -141,6 +147,8 @@ class VitConfig:
                 raise ValueError(f"{name} = {getattr(self, name)} is not at least 0 and below 1")
         if not self.norm_eps > 0:
             raise ValueError(f"norm_eps = {self.norm_eps} is not above 0")
+        if self.stem == "convolutions" and (self.patch_size < 2 or self.patch_size & (self.patch_size - 1)):
+            raise ValueError(f"stem = 'convolutions' wants a patch_size of 2, 4, 8 and so on, not {self.patch_size}")
         self._check_attention()
 
     def _check_attention(self) -> None:
@@ -263,7 +271,7 @@ def build_vit_backbone(config: VitConfig) -> VitBackbone:
         for share in drop_path_shares(config.drop_path, config.depth)
     ]
     return VitBackbone(
-        patches=PatchEmbedding(dim=config.dim, patch_size=config.patch_size),
+        patches=_patches(config),
         positions=_positions(config),
         blocks=blocks,
         norm=nn.Identity() if config.norm_after_pool else nn.LayerNorm(config.dim, eps=config.norm_eps),
@@ -275,6 +283,12 @@ def build_vit_backbone(config: VitConfig) -> VitBackbone:
         needs_grid=config.attention in ("local", "reduced"),
         radius=config.radius if config.attention == "local" else 0,
     )
+
+
+def _patches(config: VitConfig) -> PatchEmbedding | ConvolutionalStem:
+    if config.stem == "convolutions":
+        return ConvolutionalStem(dim=config.dim, patch_size=config.patch_size, width=config.stem_dim)
+    return PatchEmbedding(dim=config.dim, patch_size=config.patch_size)
 
 
 def _attention(config: VitConfig) -> Callable[[], nn.Module]:

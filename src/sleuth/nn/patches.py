@@ -50,7 +50,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, *, dim: int, patch_size: int, channels: int = 3) -> None:
         super().__init__()
-        self.patch_size = patch_size
+        self.dim, self.patch_size = dim, patch_size
         self.weight = nn.Parameter(torch.empty(dim, channels, patch_size, patch_size))
         self.bias = nn.Parameter(torch.zeros(dim))
         nn.init.trunc_normal_(self.weight, std=1 / math.sqrt(channels * patch_size**2))

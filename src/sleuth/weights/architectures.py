@@ -1,4 +1,4 @@
-"""What a model file is for: detectors find objects, others translate or classify, and each has a card of its own."""
+"""What a model file is for: detectors find objects, others translate, classify or part pictures, and each has a card of its own."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,6 +21,7 @@ TASKS: Mapping[str, str] = {
     **dict.fromkeys(FAMILIES, "detection"),
     "seq2seq": "translation",
     "vit": "classification",
+    "segmenter": "semantic segmentation",
 }
 """By architecture, as a card has it."""
 
@@ -28,6 +29,7 @@ _HELP: Mapping[str, str] = {
     "detection": "finds objects: use it with `sleuth predict` and `sleuth evaluate`",
     "translation": "translates text: use it with `sleuth translate` and `sleuth evaluate`",
     "classification": "names pictures: use it with `sleuth predict` and `sleuth evaluate`",
+    "semantic segmentation": "gives every pixel a class: use it with `sleuth predict` and `sleuth evaluate`",
 }
 
 _AGAIN = "train or export it again, or update Sleuth"

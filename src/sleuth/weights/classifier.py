@@ -1,18 +1,16 @@
 """Classifiers as files: the weights, the numbers, the names of the classes and how pictures become input, in one."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sleuth.errors import UserError
 from sleuth.models.vit import VitConfig, build_vit
-from sleuth.tasks.preprocess import Preprocess
-from sleuth.weights.architectures import KEY, card_faults, card_for, settings_from
-from sleuth.weights.checkpoint import fill, read_tensors, save_tensors, stored
+from sleuth.weights.architectures import settings_from
+from sleuth.weights.named import load_named, save_named
 from sleuth.weights.origins.vit_folder import LoadedVit
 
 ARCHITECTURE = "vit"
@@ -44,17 +42,17 @@ def save_classifier(
         UserError: the file cannot be written; a former file of that name stays as it was.
         ValueError: the names do not fit the number of classes.
     """
-    if len(loaded.names) != loaded.config.num_classes:
-        raise ValueError(f"{loaded.config.num_classes} classes, but {len(loaded.names)} names")
     kept = loaded.notes if isinstance(loaded, LoadedClassifier) else {}
-    card = {
-        "architecture": ARCHITECTURE,
-        "config": asdict(loaded.config),
-        "names": loaded.names,
-        "preprocess": asdict(loaded.preprocess),
-        "notes": kept | dict(notes or {}),
-    }
-    save_tensors(path, stored(loaded.model.state_dict(), dtype), {KEY: json.dumps(card)})
+    save_named(
+        path,
+        loaded.model,
+        architecture=ARCHITECTURE,
+        config=loaded.config,
+        names=loaded.names,
+        preprocess=loaded.preprocess,
+        notes=kept | dict(notes or {}),
+        dtype=dtype,
+    )
 
 
 def load_classifier(path: Path) -> LoadedClassifier:
@@ -63,17 +61,5 @@ def load_classifier(path: Path) -> LoadedClassifier:
     Raises:
         UserError: missing or broken file, a model for something else, an unknown option, weights of another model.
     """
-    path = Path(path)
-    tensors, metadata = read_tensors(path)
-    values = card_for("classification", path, metadata)
-    with card_faults(path):
-        config = settings_from(VitConfig, values["config"])
-        preprocess = settings_from(Preprocess, values["preprocess"])
-        names = tuple(map(str, values["names"]))
-        notes = dict(values.get("notes", {}))
-        model = build_vit(config)
-    if len(names) != config.num_classes:
-        what = f"the card names {len(names)} classes, but the model has {config.num_classes}"
-        raise UserError(what, where=path, mend="train or export it again")
-    fill(model, tensors, path)
-    return LoadedClassifier(model.eval(), config, names, preprocess, notes)
+    found = load_named(path, architecture=ARCHITECTURE, config_from=partial(settings_from, VitConfig), build=build_vit)
+    return LoadedClassifier(found.model, found.config, found.names, found.preprocess, found.notes)

@@ -1,7 +1,7 @@
 """Decoded pictures of classes, kept in memory as far as there is room."""
 
-from sleuth.data.cache import CACHE_SHARE, free_memory
 from sleuth.data.classes.samples import ClassSample, ClassSource
+from sleuth.data.kept import Keeper, usual_budget
 
 
 class CachedClasses:
@@ -13,9 +13,13 @@ class CachedClasses:
     """
 
     def __init__(self, source: ClassSource, *, budget: int) -> None:
-        self.source, self.budget = source, budget
-        self.kept_bytes = 0
-        self._kept: dict[int, ClassSample] = {}
+        self.source = source
+        self._keeper: Keeper[ClassSample] = Keeper(source.load, _bytes_of, budget)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the pictures that are kept."""
+        return self._keeper.kept_bytes
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -32,13 +36,7 @@ class CachedClasses:
         Raises:
             UserError: it cannot be read.
         """
-        sample = self._kept.get(index)
-        if sample is None:
-            sample = self.source.load(index)
-            if self.kept_bytes + sample.image.nbytes <= self.budget:
-                self._kept[index] = sample
-                self.kept_bytes += sample.image.nbytes
-        return sample
+        return self._keeper.load(index)
 
     def label(self, index: int) -> int:
         """The label of the picture at ``index``."""
@@ -52,4 +50,8 @@ def cached_classes(source: ClassSource, *, processes: int) -> CachedClasses:
         source: where pictures come from.
         processes: how many processes of this machine load pictures.
     """
-    return CachedClasses(source, budget=int(free_memory() * CACHE_SHARE / max(1, processes)))
+    return CachedClasses(source, budget=usual_budget(processes))
+
+
+def _bytes_of(sample: ClassSample) -> int:
+    return sample.image.nbytes

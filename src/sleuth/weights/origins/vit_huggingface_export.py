@@ -22,6 +22,8 @@ def kind_of(config: VitConfig) -> Kind:
     Raises:
         UserError: none has.
     """
+    if config.stem != "patch":
+        raise _refuse("convolutions are its stem")
     if config.attention != "softmax":
         raise _refuse(f"its attention is {config.attention}")
     if config.positions != "learned":

@@ -244,6 +244,8 @@ def _check_expressible(config: VitConfig) -> None:
     def refuse(what: str) -> UserError:
         return UserError(f"timm's vision Transformer cannot express this model: {what}", mend="use it with Sleuth")
 
+    if config.stem != "patch":
+        raise refuse("convolutions are its stem")
     if config.attention != "softmax":
         raise refuse(f"its attention is {config.attention}")
     if config.positions not in ("learned", "none"):
