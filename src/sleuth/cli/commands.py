@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sleuth.cli.options import DeviceName, ModelName, TileOverlap, TileSize
+from sleuth.cli.options import DeviceName, Flip, ModelName, Scales, TileOverlap, TileSize, Window
 
 
 def demo(
@@ -54,19 +54,24 @@ def predict(
     tile: TileSize = None,
     tile_overlap: TileOverlap = None,
     top: Annotated[int | None, typer.Option(help="Of a classifier: how many classes it names; 5.")] = None,
+    window: Window = None,
+    scales: Scales = None,
+    flip: Flip = False,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out what cannot be read.")] = False,
     batch_size: Annotated[int, typer.Option(help="Most pictures in one run of the model.")] = 1,
     device: DeviceName = "auto",
 ) -> None:
     """Find objects in pictures, folders, globs or videos.
 
-    With a classifier, say what each picture shows.
+    With a classifier, say what each picture shows; with a model of pixel classes, what each pixel shows.
 
     JSON is a list of {"image", "width", "height", "detections": [{"label", "category_id", "score", "bbox"}]}, where
     bbox is x, y, width, height in pixels of the original picture, the best first. Models with masks add
     "segmentation", COCO's compressed run lengths, to each; those that know stuff (sky, grass) add "segments":
     [{"id", "label", "category_id", "score", "is_thing", "area"}], and --panoptic writes the map that the ids are of.
-    A classifier answers with {"image", "width", "height", "classes": [{"label", "class_id", "score"}]}.
+    A classifier answers with {"image", "width", "height", "classes": [{"label", "class_id", "score"}]}, and a model of
+    pixel classes with "pixels" and "share" in place of the score; into --out it draws them, and writes PNG files of
+    class numbers, masks/.
     """
     from sleuth.cli.predict import PredictWords, run_predict
 
@@ -86,6 +91,9 @@ def predict(
             tile=tile,
             tile_overlap=tile_overlap,
             top=top,
+            window=window,
+            scales=scales,
+            flip=flip,
         )
     )
 
@@ -93,7 +101,8 @@ def predict(
 def evaluate(
     model: Annotated[str | None, typer.Option("--model", "-m", help="A model's name or .safetensors file.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="COCO, VOC or YOLO data, or scenes; of classifiers, folders of classes.")
+        str | None,
+        typer.Option(help="COCO, VOC or YOLO data, or scenes; folders of classes; pictures with masks of classes."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data; by default val or the only one.")] = None,
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
@@ -132,6 +141,12 @@ def evaluate(
     length_penalty: Annotated[
         float | None, typer.Option(help="Of text: above 0 favours long translations in a beam; by default the model's.")
     ] = None,
+    window: Window = None,
+    scales: Scales = None,
+    flip: Flip = False,
+    ignore: Annotated[
+        str | None, typer.Option(help="Of masks of classes: values that mean nothing, such as 11, or 11,12.")
+    ] = None,
     probe: Annotated[
         str | None,
         typer.Option(help="Of classes: knn or linear tells them apart by the model's features of the split train."),
@@ -143,7 +158,8 @@ def evaluate(
     The twelve COCO numbers, AP of each class, confusion matrix and precision-recall curves; of masks too, and panoptic
     quality, where there are such. Give --model and --data, or --ground-truth and --predictions: COCO results of boxes
     or masks, or panoptic JSON files with their PNG files. Of a translation model: BLEU, chrF and exact match. Of a
-    classifier: top-1, top-5, each class, confusion matrix and calibration.
+    classifier: top-1, top-5, each class, confusion matrix and calibration. Of a model of pixel classes: mean IoU, pixel
+    accuracy, each class, confusion matrix.
     """
     from sleuth.cli.evaluate import EvaluateWords, run_evaluate
 
@@ -175,5 +191,9 @@ def evaluate(
             beam=beam,
             length_penalty=length_penalty,
             probe=probe,
+            window=window,
+            scales=scales,
+            flip=flip,
+            ignore=ignore,
         )
     )

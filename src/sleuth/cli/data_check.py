@@ -7,12 +7,19 @@ from typing import TypeVar
 import typer
 
 from sleuth.cli.console import print_text, progress, tell, write_json
+from sleuth.cli.semantic_words import parse_ignored
 from sleuth.data.checks import check_folder
 from sleuth.data.contact import write_contact_sheet
+from sleuth.data.open import available_splits
 from sleuth.data.report import DataReport
+from sleuth.data.semantic.checks import SemanticReport, check_semantic_folder
+from sleuth.data.semantic.open import is_semantic
 from sleuth.data.text.checks import TextReport, check_text
 from sleuth.data.text.open import is_text, parse_languages
 from sleuth.errors import UserError
+
+SEMANTIC = "semantic"
+"""What ``--annotations`` calls masks of classes."""
 
 _ALL = 10**9
 Checked = TypeVar("Checked")
@@ -25,8 +32,9 @@ def run_check(
     images: Path | None,
     sheet: Path | None,
     *,
-    annotations: str,
+    annotations: str | None,
     languages: str | None,
+    ignore: str | None,
     quick: bool,
     every: bool,
     as_json: bool,
@@ -40,10 +48,22 @@ def run_check(
         _print(texts, every=every, as_json=as_json)
         _end(texts, "lines")
         return
-    checked = _with_progress(
-        lambda advance: check_folder(
-            path, format, split, images, deep=not quick, advance=advance, annotations=annotations
+    if annotations == SEMANTIC or (annotations is None and format is None and _has_masks_alone(path)):
+        if sheet is not None:
+            raise UserError("a contact sheet shows boxes, and these are masks", where="--sheet", mend="leave it out")
+        masks = _with_progress(
+            lambda advance: check_semantic_folder(
+                path, split, ignored=parse_ignored(ignore), deep=not quick, advance=advance
+            )
         )
+        _print(masks, every=every, as_json=as_json)
+        _end(masks, "pictures")
+        return
+    if ignore is not None:
+        raise UserError("--ignore is of masks of classes, and here are objects", mend="leave it out")
+    wanted = annotations or "boxes"
+    checked = _with_progress(
+        lambda advance: check_folder(path, format, split, images, deep=not quick, advance=advance, annotations=wanted)
     )
     reports = [report for _, report in checked]
     _print(reports, every=every, as_json=as_json)
@@ -52,6 +72,16 @@ def run_check(
             file = sheet if len(checked) == 1 else sheet.with_stem(f"{sheet.stem}-{data.split}")
             tell(f"contact sheet: {write_contact_sheet(data, file)}")
     _end(reports, "pictures")
+
+
+def _has_masks_alone(path: Path) -> bool:
+    """Whether there are masks of classes, and no boxes beside them."""
+    if not is_semantic(path):
+        return False
+    try:
+        return not available_splits(path)
+    except UserError:
+        return True
 
 
 def _with_progress(check: Callable[[Callable[[], None]], Checked]) -> Checked:
@@ -66,7 +96,7 @@ def _with_progress(check: Callable[[Callable[[], None]], Checked]) -> Checked:
         return check(one)
 
 
-def _print(reports: Sequence[DataReport | TextReport], *, every: bool, as_json: bool) -> None:
+def _print(reports: Sequence[DataReport | TextReport | SemanticReport], *, every: bool, as_json: bool) -> None:
     if as_json:
         write_json([report.to_json() for report in reports], "-")
         return
@@ -74,7 +104,7 @@ def _print(reports: Sequence[DataReport | TextReport], *, every: bool, as_json: 
         print_text((report.render(_ALL) if every else report.render()) + "\n")
 
 
-def _end(reports: Sequence[DataReport | TextReport], what: str) -> None:
+def _end(reports: Sequence[DataReport | TextReport | SemanticReport], what: str) -> None:
     errors = sum(len(report.errors) for report in reports)
     if errors:
         tell(

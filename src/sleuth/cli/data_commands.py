@@ -7,13 +7,22 @@ import typer
 
 
 def check(
-    path: Annotated[Path, typer.Argument(help="A folder in COCO, VOC or YOLO form, or of text; or a file.")],
+    path: Annotated[
+        Path, typer.Argument(help="A folder in COCO, VOC or YOLO form, of pictures and masks, or of text; or a file.")
+    ],
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     split: Annotated[str | None, typer.Option(help="One split; by default all of them.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
     annotations: Annotated[
-        str, typer.Option(help="What objects come with: boxes, instances (masks too) or panoptic (things and stuff).")
-    ] = "boxes",
+        str | None,
+        typer.Option(
+            help="What pictures come with: boxes, instances (masks too), panoptic (things and stuff), or semantic (a "
+            "class for each pixel); boxes, if it is not plain."
+        ),
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(help="Of masks of classes: values that mean nothing, such as 11, or 11,12.")
+    ] = None,
     languages: Annotated[str | None, typer.Option(help="Of text, from which to which, such as en-de.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write contact sheets of annotated pictures here.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only; misses files that are cut short.")] = False,
@@ -31,6 +40,7 @@ def check(
         sheet,
         annotations=annotations,
         languages=languages,
+        ignore=ignore,
         quick=quick,
         every=every,
         as_json=json,

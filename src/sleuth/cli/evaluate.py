@@ -8,7 +8,9 @@ from typing import get_args
 from sleuth.cli.console import out, print_text, progress, tell, write_json
 from sleuth.cli.evaluate_classification import known_probe, run_evaluate_classification
 from sleuth.cli.evaluate_pictures import write_pictures
+from sleuth.cli.evaluate_semantic import run_evaluate_semantic
 from sleuth.cli.evaluate_translation import run_evaluate_translation
+from sleuth.cli.semantic_words import ViewWords, parse_ignored
 from sleuth.cli.sizes import parse_tiling
 from sleuth.data.checks import check_data
 from sleuth.data.open import available_splits, open_data
@@ -29,6 +31,7 @@ from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
 from sleuth.weights.classifiers import is_classifier
 from sleuth.weights.resolve import open_model
+from sleuth.weights.segmenter import is_segmenter
 from sleuth.weights.translators import is_translator
 
 HELD_OUT_SCENES = 500
@@ -65,12 +68,16 @@ class EvaluateWords:
     beam: int | None = None
     length_penalty: float | None = None
     probe: str | None = None
+    window: str | None = None
+    scales: str | None = None
+    flip: bool = False
+    ignore: str | None = None
 
 
 def run_evaluate(words: EvaluateWords) -> None:
     """Measure a model or a result file, print and write what came out."""
     if words.model is not None and is_translator(words.model):
-        _refuse(words, (*_OF_PICTURES, "probe"), "of a model that finds objects, and this one translates")
+        _refuse(words, (*_OF_PICTURES, *_OF_PIXELS, "probe"), "of a model that finds objects, and this one translates")
         run_evaluate_translation(
             words.model,
             words.data,
@@ -85,8 +92,25 @@ def run_evaluate(words: EvaluateWords) -> None:
             device=words.device,
         )
         return
+    if words.model is not None and is_segmenter(words.model):
+        not_its = (*(name for name in _OF_PICTURES if name != "annotations"), *_OF_TEXT, "probe")
+        _refuse(words, not_its, "not of a model that gives every pixel a class, as this one does")
+        run_evaluate_semantic(
+            words.model,
+            words.data,
+            words.split,
+            ignored=parse_ignored(words.ignore),
+            views=ViewWords(words.window, words.scales, words.flip),
+            limit=words.limit,
+            skip_faulty=words.skip_faulty,
+            batch_size=words.batch_size,
+            out=words.out,
+            as_json=words.json,
+            device=words.device,
+        )
+        return
     if words.model is not None and is_classifier(words.model):
-        _refuse(words, (*_OF_PICTURES, *_OF_TEXT), "not of a model that names pictures, as this one does")
+        _refuse(words, (*_OF_PICTURES, *_OF_PIXELS, *_OF_TEXT), "not of a model that names pictures, as this one does")
         run_evaluate_classification(
             words.model,
             words.data,
@@ -100,6 +124,7 @@ def run_evaluate(words: EvaluateWords) -> None:
             probe=known_probe(words.probe),
         )
         return
+    _refuse(words, _OF_PIXELS, "of a model that gives every pixel a class, and this one finds objects")
     _refuse(words, ("probe",), "of a model that names pictures, and this one finds objects")
     _refuse(words, _OF_TEXT, "of a model that translates, and this one finds objects")
     if not 0 <= words.threshold <= 1:
@@ -123,6 +148,7 @@ def run_evaluate(words: EvaluateWords) -> None:
 
 _OF_TEXT = ("languages", "beam", "length_penalty")
 _OF_PICTURES = ("format", "images", "ground_truth", "predictions", "annotations", "panoptic", "layers", "tile")
+_OF_PIXELS = ("window", "scales", "flip", "ignore")
 
 
 def _refuse(words: EvaluateWords, names: Sequence[str], why: str) -> None:

@@ -15,4 +15,15 @@ TileSize = Annotated[
 TileOverlap = Annotated[
     float | None, typer.Option("--tile-overlap", help="Share of a tile that its neighbour sees too; 0.2.")
 ]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window", help="Of classes of pixels: look in overlapping windows of this side, or height x width, in pixels."
+    ),
+]
+Scales = Annotated[
+    str | None,
+    typer.Option("--scales", help="Of classes of pixels: look at these sizes and average, such as 0.75,1,1.25."),
+]
+Flip = Annotated[bool, typer.Option("--flip", help="Of classes of pixels: look at the mirrored picture, too.")]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]

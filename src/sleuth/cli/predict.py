@@ -10,6 +10,8 @@ from sleuth.cli.classify import run_classify
 from sleuth.cli.console import print_text, progress, tell, write_json
 from sleuth.cli.drawing import few, told_segments
 from sleuth.cli.frames import readable
+from sleuth.cli.segment import run_segment
+from sleuth.cli.semantic_words import ViewWords
 from sleuth.cli.sizes import parse_tiling
 from sleuth.errors import UserError
 from sleuth.runtime.annotate import Annotator
@@ -18,6 +20,7 @@ from sleuth.runtime.panoptic_files import INDEX, MAPS, PanopticWriter
 from sleuth.runtime.predictor import Predictor, load_predictor
 from sleuth.runtime.sources import Item, expand_sources
 from sleuth.weights.classifiers import is_classifier
+from sleuth.weights.segmenter import is_segmenter
 
 DEFAULT_FOLDER = Path("sleuth-found")
 
@@ -40,10 +43,13 @@ class PredictWords:
     tile: str | None = None
     tile_overlap: float | None = None
     top: int | None = None
+    window: str | None = None
+    scales: str | None = None
+    flip: bool = False
 
 
 def run_predict(words: PredictWords) -> None:
-    """Find objects, draw them, print them; or name what pictures show."""
+    """Find objects, draw them, print them; or name what pictures or their pixels show."""
     if not 0 <= words.threshold <= 1:
         raise UserError(f"{words.threshold:g} is not between 0 and 1", where="--threshold", mend="such as 0.5")
     if words.batch_size < 1:
@@ -52,9 +58,15 @@ def run_predict(words: PredictWords) -> None:
         raise UserError(
             f"{words.panoptic_threshold:g} is not between 0 and 1", where="--panoptic-threshold", mend="such as 0.85"
         )
+    views = ViewWords(words.window, words.scales, words.flip)
+    if is_segmenter(words.model):
+        _segment(words, views)
+        return
     if is_classifier(words.model):
+        views.refuse("and this one names pictures")
         _classify(words)
         return
+    views.refuse("and this one finds objects")
     if words.top is not None:
         raise UserError("--top is of classifiers, and this model finds objects", mend="leave it out")
     tiling = parse_tiling(words.tile, words.tile_overlap)
@@ -113,6 +125,30 @@ def _classify(words: PredictWords) -> None:
         words.sources,
         words.model,
         top=5 if words.top is None else words.top,
+        json=words.json,
+        skip_faulty=words.skip_faulty,
+        batch_size=words.batch_size,
+        device=words.device,
+    )
+
+
+def _segment(words: PredictWords, views: ViewWords) -> None:
+    """Part pictures among classes, where the model gives every pixel one."""
+    for option, value in {
+        "--top": words.top,
+        "--masks": words.masks,
+        "--panoptic": words.panoptic,
+        "--panoptic-threshold": words.panoptic_threshold,
+        "--tile": words.tile,
+    }.items():
+        if value is not None:
+            mend = "give --window" if option == "--tile" else "leave it out"
+            raise UserError(f"{option} is not of a model that gives every pixel a class, as this one does", mend=mend)
+    run_segment(
+        words.sources,
+        words.model,
+        views=views,
+        out=DEFAULT_FOLDER if words.out is None and words.json is None else words.out,
         json=words.json,
         skip_faulty=words.skip_faulty,
         batch_size=words.batch_size,

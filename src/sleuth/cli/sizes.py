@@ -19,12 +19,28 @@ def parse_tiling(text: str | None, overlap: float | None) -> Tiling | None:
         if overlap is not None:
             raise UserError("--tile-overlap is of no use without --tile", mend="give --tile 640")
         return None
+    size_hw = parse_side(text, "--tile")
+    return Tiling(size_hw) if overlap is None else Tiling(size_hw, overlap)
+
+
+def parse_side(text: str, option: str) -> tuple[int, int]:
+    """Height and width from a side in pixels, or from height x width.
+
+    Args:
+        text: what was said.
+        option: where, for messages.
+
+    Raises:
+        UserError: not a size.
+
+    >>> parse_side("640", "--tile"), parse_side("480x640", "--tile")
+    ((640, 640), (480, 640))
+    """
     match = re.fullmatch(r"(\d{1,6})(?:\s*[x\u00d7X]\s*(\d{1,6}))?", text.strip())
     if match is None:
         mend = "give a side in pixels, such as 640, or height x width"
-        raise UserError(f"{text!r} is not a size", where="--tile", mend=mend)
-    size_hw = int(match[1]), int(match[2] or match[1])
-    return Tiling(size_hw) if overlap is None else Tiling(size_hw, overlap)
+        raise UserError(f"{text!r} is not a size", where=option, mend=mend)
+    return int(match[1]), int(match[2] or match[1])
 
 
 def parse_size(text: str, *, least: int = 32, most: int = 8192) -> tuple[int, int]:

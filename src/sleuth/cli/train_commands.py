@@ -41,7 +41,7 @@ def train(
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
     annotations: Annotated[
-        str | None, typer.Option(help="What to learn of the data: boxes; instances or panoptic, with masks.")
+        str | None, typer.Option(help="What to learn of the data: boxes; instances or panoptic, with masks; semantic.")
     ] = None,
     tile: TileSize = None,
     tile_overlap: TileOverlap = None,

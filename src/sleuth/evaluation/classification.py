@@ -235,6 +235,3 @@ def answers_text(evaluation: ClassEvaluation) -> str:
         + "\n"
         for row in order
     )
-
-
-

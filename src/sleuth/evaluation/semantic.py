@@ -1,6 +1,6 @@
 """How well the pixels of pictures are parted among classes: mean IoU, and what follows from the confusion of pixels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +59,14 @@ class SemanticEvaluation:
     @property
     def per_class(self) -> tuple[ClassPixels, ...]:
         """What was measured of each class."""
-        right = self.confusion.diagonal()
-        rows, columns = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        right: list[int] = self.confusion.diagonal().tolist()
+        rows: list[int] = self.confusion.sum(axis=1).tolist()
+        columns: list[int] = self.confusion.sum(axis=0).tolist()
         return tuple(
             ClassPixels(
                 name=name,
-                pixels=int(rows[label]),
-                found=int(columns[label]),
+                pixels=rows[label],
+                found=columns[label],
                 iou=_share(right[label], rows[label] + columns[label] - right[label]),
                 recall=_share(right[label], rows[label]),
                 precision=_share(right[label], columns[label]),
@@ -197,7 +198,5 @@ def semantic_text(evaluation: SemanticEvaluation) -> str:
     return as_text(semantic_tables(evaluation))
 
 
-
-
 def _share(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+    return part / whole if whole else None

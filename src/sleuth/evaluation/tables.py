@@ -109,8 +109,5 @@ def _title(title: str, shown: int, of: int) -> str:
     return title if shown == of else f"{title}: the {shown} most frequent of {of}"
 
 
-
 def _show(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-

@@ -39,5 +39,5 @@ SEGMENTER_VARIANTS: Mapping[str, SegmenterConfig] = {
     "segmenter-l16": _of("vit-l16"),
     "segmenter-street": _STREET,
 }
-"""Sizes of Strudel et al. 2021, table 2, with the mask head; segmenter-street (1.4 million parameters) is this project's
-own."""
+"""Sizes of Strudel et al. 2021, table 2, with the mask head; segmenter-street (2.7 million parameters) is this
+project's own."""

@@ -1,6 +1,7 @@
 """Convolutions in place of the one large patch: a vision Transformer that learns from few pictures."""
 
 import math
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class ConvolutionalStem(nn.Module):
         halvings = int(math.log2(patch_size))
         widths = [channels, *(min(dim, width * 2**step) for step in range(halvings))]
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [
                 nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(after),

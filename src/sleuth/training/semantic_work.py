@@ -18,10 +18,11 @@ from sleuth.data.semantic.samples import SemanticSource, first_pictures, relabel
 from sleuth.data.semantic.scenes import SCENES, SemanticScenes
 from sleuth.data.semantic.stream import SemanticStream
 from sleuth.errors import UserError
-from sleuth.models.segmenter import Segmenter, SegmenterConfig, build_segmenter
+from sleuth.models.segmenter import Segmenter, SegmenterConfig, as_backbone, build_segmenter
 from sleuth.tasks.semantic import SemanticLoss, class_weights
 from sleuth.training.parts import freeze
 from sleuth.training.semantic_recipe import SemanticRecipe, semantic_recipe
+from sleuth.training.start_vit import take_vit
 from sleuth.training.work import Autocast, BatchLoss
 from sleuth.types import SemanticBatch, SemanticPrediction
 from sleuth.weights.classifiers import open_classifier
@@ -99,16 +100,16 @@ class SemanticWork:
 
     def _start(self, model: Segmenter) -> str:
         """Take the weights of the model to start from, and say which, in a line."""
-        settings = self.recipe.model
-        if is_segmenter(settings.weights):
-            start = open_segmenter(settings.weights)
-            take_backbone(model, start.model, settings.weights)
-            kept = take_head(model, start, tuple(self.source.names), keep_classes=settings.keep_classes)
-            fresh = len(self.source.names) - kept
-            return f"starts from {settings.weights}: {kept} classes kept, {fresh} fresh"
-        fresh_parts = take_backbone(model, open_classifier(settings.weights).model, settings.weights)
-        also = f"; fresh: {', '.join(fresh_parts)}" if fresh_parts else ""
-        return f"starts from the backbone of {settings.weights}{also}"
+        weights, ours = self.recipe.model.weights, self.config.vit
+        if is_segmenter(weights):
+            start = open_segmenter(weights)
+            take_vit(model.backbone, ours, start.model.backbone, start.config.vit, where=weights)
+            kept = take_head(model, start, tuple(self.source.names), keep_classes=self.recipe.model.keep_classes)
+            return f"starts from {weights}: {kept} classes kept, {len(self.source.names) - kept} fresh"
+        found = open_classifier(weights)
+        theirs = replace(as_backbone(found.config), norm_after_pool=found.config.norm_after_pool)
+        take_vit(model.backbone, ours, found.model.backbone, theirs, where=weights)
+        return f"starts from the backbone of {weights}"
 
     def stream(self, *, rank: int, world_size: int) -> SemanticStream:
         """Augmented pictures."""
@@ -217,35 +218,6 @@ def open_semantic_source(
     return (source if names is None else relabelled(source, names, path)), report
 
 
-@torch.no_grad()
-def take_backbone(model: Segmenter, start: nn.Module, where: object) -> list[str]:
-    """Copy the backbone of a Segmenter or classifier; positions are resized to the grid of the model.
-
-    Args:
-        model: whose backbone is filled.
-        start: has a ``backbone`` as well.
-        where: the start, for messages.
-
-    Returns:
-        Parts that the start does not have, and that stay fresh: the final norm of one that normalises after pooling.
-
-    Raises:
-        UserError: it is of other sizes.
-    """
-    ours, theirs = model.backbone.state_dict(), start.get_submodule("backbone").state_dict()
-    fresh = [name for name in ours if name not in theirs]
-    if [name for name in fresh if not name.startswith("norm.")] or theirs.keys() - ours.keys():
-        raise _other_model(sorted(ours.keys() ^ theirs.keys())[0], "is in one of them only", where)
-    for name, tensor in theirs.items():
-        if name == "positions.table" and tensor.shape != ours[name].shape and tensor.shape[-1] == ours[name].shape[-1]:
-            tensor = start.get_submodule("backbone.positions")(model.backbone.positions.grid_hw).reshape(ours[name].shape)
-        if tensor.shape != ours[name].shape:
-            raise _other_model(name, f"is {list(tensor.shape)} there, {list(ours[name].shape)} in the recipe", where)
-        ours[name] = tensor
-    model.backbone.load_state_dict(ours)
-    return sorted({name.split(".")[0] for name in fresh})
-
-
 def take_head(model: Segmenter, start: LoadedSegmenter, names: Sequence[str], *, keep_classes: bool) -> int:
     """Copy the head of a Segmenter, of each class by its name; a head of another kind or size stays fresh.
 
@@ -273,14 +245,6 @@ def take_head(model: Segmenter, start: LoadedSegmenter, names: Sequence[str], *,
             return 0
     model.head.load_state_dict(ours)
     return len(kept)
-
-
-def _other_model(name: str, what: str, where: object) -> UserError:
-    return UserError(
-        f"weights of another model: backbone.{name} {what}",
-        where=where,
-        mend="leave the sizes of that model out of [model], or name other weights",
-    )
 
 
 def _shares(source: SemanticSource, report: SemanticReport | None) -> tuple[float, ...]:

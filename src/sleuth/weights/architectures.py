@@ -1,4 +1,4 @@
-"""What a model file is for: detectors find objects, others translate, classify or part pictures, and each has a card of its own."""
+"""What a model file is for: finding objects, translating, classifying or parting pictures; each has its own card."""
 
 import json
 from collections.abc import Iterator, Mapping

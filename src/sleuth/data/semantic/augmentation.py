@@ -6,11 +6,12 @@ All of it is torchvision's, which moves pictures and masks alike; here is what i
 from dataclasses import dataclass, replace
 from functools import cache
 
-
+import torch
+import torchvision.transforms.v2.functional as TF
 from jaxtyping import UInt8
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
 from sleuth.tasks.semantic import UNLABELLED
 
@@ -71,23 +72,43 @@ class SemanticAugmentation:
             size_hw: height and width of the part that it is trained on.
             mean: the mean colour, 0 to 1.
         """
-        transform = _transform(self, base_hw, size_hw, mean)
-        changed, mask = transform(tv_tensors.Image(image), tv_tensors.Mask(labels[None]))
+        resized = _resize(self, base_hw, mean)(tv_tensors.Image(image), tv_tensors.Mask(labels[None]))
+        changed, mask = _rest(self, size_hw)(*_filled_up(*resized, size_hw, mean))
         return changed.as_subclass(Tensor), mask.as_subclass(Tensor)[0].contiguous()
 
 
+def _filled_up(
+    image: tv_tensors.Image, mask: tv_tensors.Mask, size_hw: tuple[int, int], mean: Colour
+) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """Both at least of a size, the picture somewhere in it."""
+    more = [max(wanted - side, 0) for wanted, side in zip(size_hw, image.shape[1:], strict=True)]
+    if not any(more):
+        return image, mask
+    top, left = (int(torch.randint(side + 1, ())) for side in more)
+    padding = [left, top, more[1] - left, more[0] - top]
+    return TF.pad(image, padding, fill=_bytes(mean)), TF.pad(mask, padding, fill=UNLABELLED)
+
+
 @cache
-def _transform(
-    settings: SemanticAugmentation, base_hw: tuple[int, int], size_hw: tuple[int, int], mean: Colour
-) -> v2.Transform:
-    fill = {tv_tensors.Image: [round(255 * channel) for channel in mean], tv_tensors.Mask: UNLABELLED}
-    steps: list[v2.Transform] = [v2.ScaleJitter(base_hw, scale_range=settings.scale, antialias=True)]
+def _resize(settings: SemanticAugmentation, base_hw: tuple[int, int], mean: Colour) -> v2.Transform:
+    # This one wants the width first.
+    steps: list[v2.Transform] = [v2.ScaleJitter(base_hw[::-1], scale_range=settings.scale, antialias=True)]
     if settings.turn:
-        steps.append(v2.RandomRotation(settings.turn, interpolation=v2.InterpolationMode.BILINEAR, fill=fill))
-    steps.append(v2.RandomCrop(list(size_hw), pad_if_needed=True, fill=fill))
+        fill = {tv_tensors.Image: _bytes(mean), tv_tensors.Mask: UNLABELLED}
+        steps.append(v2.RandomRotation(settings.turn, interpolation=InterpolationMode.BILINEAR, fill=fill))
+    return v2.Compose(steps)
+
+
+@cache
+def _rest(settings: SemanticAugmentation, size_hw: tuple[int, int]) -> v2.Transform:
+    steps: list[v2.Transform] = [v2.RandomCrop(list(size_hw))]
     if settings.flip:
         steps.append(v2.RandomHorizontalFlip())
     if settings.colour:
         share = settings.colour
         steps.append(v2.ColorJitter(brightness=share, contrast=share, saturation=share))
     return v2.Compose(steps)
+
+
+def _bytes(colour: Colour) -> list[int]:
+    return [round(255 * channel) for channel in colour]

@@ -11,8 +11,8 @@ from sleuth.data.open import match_split
 from sleuth.data.pictures import decode_picture, picture_size
 from sleuth.data.report import LINES_PER_KIND, faults_json, render_faults
 from sleuth.data.semantic.open import SemanticPictures, open_semantic, semantic_splits
-from sleuth.tasks.semantic import UNLABELLED
 from sleuth.errors import UserError
+from sleuth.tasks.semantic import UNLABELLED
 
 
 @dataclass(frozen=True)

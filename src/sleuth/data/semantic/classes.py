@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from sleuth.tasks.semantic import UNLABELLED
 from sleuth.errors import UserError
+from sleuth.tasks.semantic import UNLABELLED
 
 Colour = tuple[int, int, int]
 
@@ -136,7 +136,9 @@ class ClassList:
 def numbered_classes(count: int, ignored: Iterable[int] = ()) -> ClassList:
     """Classes without names."""
     ignored = frozenset(ignored)
-    return ClassList((Entry(f"class {value}", value) for value in range(count) if value not in ignored), ignored=ignored)
+    return ClassList(
+        (Entry(f"class {value}", value) for value in range(count) if value not in ignored), ignored=ignored
+    )
 
 
 def read_class_list(content: bytes, where: Path, ignored: Iterable[int] = ()) -> ClassList:
@@ -185,7 +187,9 @@ def _of_table(text: str) -> Iterable[Entry]:
     if name is None:
         raise ValueError("the first line has no column name")
     value = next((heading.index(word) for word in _VALUE_COLUMNS if word in heading), None)
-    colour = next(([heading.index(word) for word in words] for words in _COLOUR_COLUMNS if set(words) <= set(heading)), [])
+    colour = next(
+        ([heading.index(word) for word in words] for words in _COLOUR_COLUMNS if set(words) <= set(heading)), []
+    )
     for place, row in enumerate(row for row in reader if any(cell.strip() for cell in row)):
         if len(row) < len(heading):
             raise ValueError(f"line {reader.line_num} is cut short")

@@ -15,8 +15,8 @@ from sleuth.data.pictures import decode_picture, decode_values
 from sleuth.data.semantic.classes import FILES, ClassList, numbered_classes, read_class_list
 from sleuth.data.semantic.layout import SemanticPart, semantic_parts
 from sleuth.data.semantic.samples import SemanticSample
-from sleuth.tasks.semantic import UNLABELLED
 from sleuth.errors import UserError
+from sleuth.tasks.semantic import UNLABELLED
 
 _LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif")
 _LOOKED = "images/ and masks/ of PNG files with the same names, whole or by split; or train/ and trainannot/"

@@ -12,6 +12,7 @@ from torch import Tensor
 from sleuth.errors import UserError
 from sleuth.tasks.semantic import UNLABELLED
 
+
 @dataclass(frozen=True, eq=False)
 class SemanticSample:
     """A picture and what each of its pixels shows.
