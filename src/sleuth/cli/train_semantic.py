@@ -10,6 +10,7 @@ from sleuth.cli.semantic_pictures import pairs
 from sleuth.cli.train_run import run_and_tell, run_folder
 from sleuth.cli.train_words import TrainWords, refuse, section, set_last, set_model, set_values, splits
 from sleuth.data.open import available_splits
+from sleuth.data.pictures import picture_size
 from sleuth.data.semantic.open import is_semantic, open_semantic, semantic_splits
 from sleuth.data.semantic.samples import SemanticSource
 from sleuth.data.semantic.scenes import SCENES
@@ -63,7 +64,7 @@ def tables_for_masks(words: TrainWords) -> Table:
     else:
         data |= splits(semantic_splits(words.data))
         pictures = open_semantic(words.data, data["train"])
-        count, side = len(pictures), min(pictures.load(0).image.shape[1:])
+        count, side = len(pictures), min(picture_size(pictures.where(0), pictures.content(0)))
     small = count <= _FEW_PICTURES or words.data == SCENES
     side = min(side, 240 if small else 512) // 16 * 16 or 16
     epochs = max(10, min(200, 100_000 // max(1, count)))

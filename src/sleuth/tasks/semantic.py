@@ -10,13 +10,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from sleuth.tasks.classification import UNLIMITED
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.supervision import LossReport
 from sleuth.types import SemanticBatch, SemanticPrediction
 
 UNLABELLED = 255
 """The label of a pixel of which nobody has said what it shows."""
+
+
+MOST_NARROW = 4
+"""The longer side of what a model sees is at most so many times the usual shorter side."""
 
 
 @dataclass(frozen=True)
@@ -146,5 +149,8 @@ def label_map(scores: Float[Tensor, "classes _ _"], size_hw: tuple[int, int]) ->
 
 
 def semantic_preprocess(image_hw: tuple[int, int]) -> Preprocess:
-    """How a model that was trained at a size sees pictures, where nobody says otherwise: by the shorter side."""
-    return Preprocess(shortest=min(image_hw), longest=UNLIMITED)
+    """How a model that was trained at a size sees pictures, where nobody says otherwise: by the shorter side.
+
+    A long and narrow picture is seen smaller, so that it does not become too large to look at.
+    """
+    return Preprocess(shortest=min(image_hw), longest=MOST_NARROW * min(image_hw))
