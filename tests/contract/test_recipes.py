@@ -7,6 +7,8 @@ import pytest
 
 from sleuth.data.classes.digits import DigitPictures
 from sleuth.data.scenes import SceneSource
+from sleuth.data.semantic.scenes import SemanticScenes
+from sleuth.models.segmenter import build_segmenter
 from sleuth.models.seq2seq import build_seq2seq
 from sleuth.models.vit import build_vit
 from sleuth.tasks.detection import build_criterion
@@ -16,6 +18,7 @@ from sleuth.training.kinds import kind_of
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.recipe import Recipe, load_recipe, recipe_from_tables
 from sleuth.training.sections import read_toml
+from sleuth.training.semantic_recipe import semantic_recipe
 from sleuth.training.translation_recipe import translation_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -49,6 +52,21 @@ def test_classification_recipes_read_back_and_build(classes: Path):
     assert 100_000 < sum(parameter.numel() for parameter in model.parameters()) <= 4_000_000
     sample = DigitPictures("val").load(0)
     assert made.augmentation.one(sample.image, made.size_hw, (0.5, 0.5, 0.5)).shape[1:] == made.size_hw
+
+
+@pytest.mark.parametrize(
+    "masks", [path for path in RECIPES if KINDS[path] == "semantic segmentation"], ids=lambda path: path.stem
+)
+def test_semantic_recipes_read_back_and_build(masks: Path):
+    made = semantic_recipe(read_toml(masks), where=masks)
+    assert semantic_recipe(made.tables(), where="again") == made
+    model = build_segmenter(made.model.config)
+    assert 100_000 < sum(parameter.numel() for parameter in model.parameters()) <= 4_000_000
+    sample = SemanticScenes("val", 1).load(0)
+    image, labels = made.augmentation(
+        sample.image, sample.labels, base_hw=(200, 200), size_hw=made.size_hw, mean=(0.5, 0.5, 0.5)
+    )
+    assert image.shape[1:] == labels.shape == made.size_hw
 
 
 def test_the_three_recipes_are_there():

@@ -96,7 +96,9 @@ def _use(name: str, listed: Listed) -> str:
     published = published_as(name)
     also = f"\nWith published weights: [{published}]({page_name(published)}).\n" if published else ""
     data = _ASKING.get(listed.task, _DETECTING)[1]
-    trace = "" if listed.task == "classification" else f"uv run sleuth trace --model {name}\n"
+    trace = (
+        "" if listed.task in ("classification", "semantic segmentation") else f"uv run sleuth trace --model {name}\n"
+    )
     return f"```sh\nuv run sleuth train --data {data} --model {name}\n{trace}```\n{also}"
 
 
@@ -104,5 +106,6 @@ _DETECTING = ("predict picture.jpg", "my-pictures/", "detector")
 _ASKING = {
     "translation": ("translate text.txt", "my-pairs/ --languages en-de", "translator"),
     "classification": ("predict picture.jpg", "my-classes/", "classifier"),
+    "semantic segmentation": ("predict picture.jpg", "my-masks/", "segmenter"),
 }
 """Of models that do not find objects: how they are asked and trained on the command line, and what Python gets."""

@@ -51,6 +51,7 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
     from dataclasses import asdict
 
     from sleuth.models.families import family_of
+    from sleuth.models.segmenter_variants import SEGMENTER_VARIANTS
     from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
     from sleuth.models.vit_variants import VIT_VARIANTS
     from sleuth.weights.catalog import CATALOG
@@ -74,6 +75,8 @@ def _entry(name: str, listed: Listed) -> dict[str, Any]:
         values |= {"config": asdict(CATALOG[name].config), "preprocess": asdict(CATALOG[name].preprocess)}
     if name in VIT_VARIANTS:
         values |= {"family": "vit", "config": asdict(VIT_VARIANTS[name])}
+    if name in SEGMENTER_VARIANTS:
+        values |= {"family": "segmenter", "config": asdict(SEGMENTER_VARIANTS[name])}
     if name in SEQ2SEQ_VARIANTS:
         values |= {"family": "seq2seq", "config": asdict(SEQ2SEQ_VARIANTS[name])}
     return values

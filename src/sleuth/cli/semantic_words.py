@@ -41,7 +41,7 @@ class ViewWords:
             UserError: not a size, or not numbers between commas.
         """
         window = None if self.window is None else Tiling(parse_side(self.window, "--window"), USUAL_OVERLAP)
-        scales = (1.0,)
+        scales: tuple[float, ...] = (1.0,)
         if self.scales is not None:
             try:
                 scales = tuple(float(word) for word in self.scales.split(",") if word.strip())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Task = Literal["detection", "panoptic segmentation", "translation", "classification"]
+Task = Literal["detection", "panoptic segmentation", "translation", "classification", "semantic segmentation"]
 Kind = Literal["bundled", "hub", "architecture"]
 
 _ORIGINAL = "facebookresearch/detr, served by the Hugging Face hub"
@@ -31,8 +31,9 @@ class Listed:
         task: what it answers.
         parameters: how many numbers training may change; the constants of frozen batch norm are not counted. Of an
             encoder-decoder Transformer, with 8,000 words on either side; of a ViT, with ImageNet's 1,000 classes, of a
-            DINOv2 with none, and of vit-cifar with 10.
-        architecture: the name in `CATALOG`, `SEQ2SEQ_VARIANTS` or `VIT_VARIANTS` that builds it or one of its size.
+            DINOv2 with none, and of vit-cifar with 10; of a Segmenter, with 150 classes.
+        architecture: the name in `CATALOG`, `SEQ2SEQ_VARIANTS`, `VIT_VARIANTS` or `SEGMENTER_VARIANTS` that builds it
+            or one of its size.
         scores: published (in percent) or measured (0 to 1), by the metric's name.
         measured_on: what the scores were measured on, and by whom.
         licence: of the weights.
@@ -93,6 +94,11 @@ def _sizes(about: str, name: str, parameters: int) -> Listed:
 def _vit(about: str, name: str, parameters: int) -> Listed:
     """A size of the vision Transformer, without weights."""
     return Listed(about, "architecture", "classification", parameters, name)
+
+
+def _segmenter(about: str, name: str, parameters: int) -> Listed:
+    """A size of Segmenter, without weights."""
+    return Listed(f"{about}, with a mask Transformer", "architecture", "semantic segmentation", parameters, name)
 
 
 LISTED: Mapping[str, Listed] = {
@@ -334,6 +340,13 @@ LISTED: Mapping[str, Listed] = {
     ),
     "vit-cifar": _vit(
         "a compact ViT with patches of 4 pixels, for small pictures from scratch", "vit-cifar", 3_362_506
+    ),
+    "segmenter-ti16": _segmenter("a Segmenter on ViT, tiny, patches of 16 pixels", "segmenter-ti16", 6_713_388),
+    "segmenter-s16": _segmenter("a Segmenter on ViT, small, patches of 16 pixels", "segmenter-s16", 26_033_964),
+    "segmenter-b16": _segmenter("a Segmenter on ViT, base, patches of 16 pixels", "segmenter-b16", 102_497_580),
+    "segmenter-l16": _segmenter("a Segmenter on ViT, large, patches of 16 pixels", "segmenter-l16", 332_644_652),
+    "segmenter-street": _segmenter(
+        "a compact Segmenter for some hundred pictures from scratch", "segmenter-street", 2_760_156
     ),
 }
 

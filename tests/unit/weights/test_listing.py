@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from sleuth.models.families import build_detector
+from sleuth.models.segmenter import build_segmenter
+from sleuth.models.segmenter_variants import SEGMENTER_VARIANTS
 from sleuth.models.seq2seq import build_seq2seq
 from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
 from sleuth.models.vit import build_vit
@@ -20,12 +22,17 @@ from sleuth.weights.translator import load_translator
 from sleuth.weights.translators import BUNDLED
 
 PANOPTIC_CLASSES = 250
+SEMANTIC_CLASSES = 150
 
 
 def test_every_name_that_builds_is_listed() -> None:
-    names = {*CATALOG, *SEQ2SEQ_VARIANTS, *VIT_VARIANTS, *BUNDLED}
+    names = {*CATALOG, *SEQ2SEQ_VARIANTS, *VIT_VARIANTS, *SEGMENTER_VARIANTS, *BUNDLED}
     assert names <= set(LISTED)
-    by_task = {"translation": SEQ2SEQ_VARIANTS, "classification": VIT_VARIANTS}
+    by_task = {
+        "translation": SEQ2SEQ_VARIANTS,
+        "classification": VIT_VARIANTS,
+        "semantic segmentation": SEGMENTER_VARIANTS,
+    }
     for name, listed in LISTED.items():
         assert listed.architecture in by_task.get(listed.task, CATALOG)
         assert listed.about
@@ -55,6 +62,13 @@ def test_parameters_are_those_of_the_translator(name: str) -> None:
 def test_parameters_are_those_of_the_classifier(name: str) -> None:
     with torch.device("meta"):
         built = build_vit(VIT_VARIANTS[name])
+    assert sum(parameter.numel() for parameter in built.parameters()) == LISTED[name].parameters
+
+
+@pytest.mark.parametrize("name", SEGMENTER_VARIANTS)
+def test_parameters_are_those_of_the_segmenter(name: str) -> None:
+    with torch.device("meta"):
+        built = build_segmenter(replace(SEGMENTER_VARIANTS[name], num_classes=SEMANTIC_CLASSES))
     assert sum(parameter.numel() for parameter in built.parameters()) == LISTED[name].parameters
 
 

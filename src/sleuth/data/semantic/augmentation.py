@@ -72,8 +72,8 @@ class SemanticAugmentation:
             size_hw: height and width of the part that it is trained on.
             mean: the mean colour, 0 to 1.
         """
-        resized = _resize(self, base_hw, mean)(tv_tensors.Image(image), tv_tensors.Mask(labels[None]))
-        changed, mask = _rest(self, size_hw)(*_filled_up(*resized, size_hw, mean))
+        seen, mask = _resize(self, base_hw, mean)(tv_tensors.Image(image), tv_tensors.Mask(labels[None]))
+        changed, mask = _rest(self, size_hw)(*_filled_up(seen, mask, size_hw, mean))
         return changed.as_subclass(Tensor), mask.as_subclass(Tensor)[0].contiguous()
 
 

@@ -138,7 +138,7 @@ def check_semantic(
     ]
     order = {"error": 0, "warning": 1, "note": 2}
     by_area = sorted(sizes, key=lambda size: size[0] * size[1]) or [(0, 0)]
-    counts = (pixels.tolist(), pictures.tolist(), area.tolist())
+    columns = (pixels.tolist(), pictures.tolist(), area.tolist())
     return SemanticReport(
         root=str(data.files.root),
         split=data.split,
@@ -146,7 +146,7 @@ def check_semantic(
         labelled=labelled / max(1, every),
         smallest_hw=by_area[0],
         largest_hw=by_area[-1],
-        classes=tuple(PixelCount(*each) for each in zip(data.names, *counts, strict=True)),
+        classes=tuple(PixelCount(*each) for each in zip(data.names, *columns, strict=True)),
         faults=tuple(sorted(faults, key=lambda fault: order[fault.severity])),
         deep=deep,
     )
