@@ -68,6 +68,7 @@ class VitConfig:
         stem: patch (one linear map for each patch), or convolutions, each of which halves the sides; then patch_size
             is a power of two.
         stem_dim: channels of the first of these convolutions.
+        stem_depth: convolutions at each size, of which the first halves the sides.
 
     Raises:
         ValueError: a number that makes no model, with its name.
@@ -102,6 +103,7 @@ class VitConfig:
     drop_path: float = 0.0
     stem: Literal["patch", "convolutions"] = "patch"
     stem_dim: int = 32
+    stem_depth: int = 1
 
     @property
     def num_prefix(self) -> int:
@@ -287,7 +289,9 @@ def build_vit_backbone(config: VitConfig) -> VitBackbone:
 
 def _patches(config: VitConfig) -> PatchEmbedding | ConvolutionalStem:
     if config.stem == "convolutions":
-        return ConvolutionalStem(dim=config.dim, patch_size=config.patch_size, width=config.stem_dim)
+        return ConvolutionalStem(
+            dim=config.dim, patch_size=config.patch_size, width=config.stem_dim, depth=config.stem_depth
+        )
     return PatchEmbedding(dim=config.dim, patch_size=config.patch_size)
 
 

@@ -12,11 +12,13 @@ class ConvolutionalStem(nn.Module):
 
     Neighbouring patches overlap in what they see, and edges need not be learned from scratch by attention, so that
     training is steadier and takes less data. Channels double with each halving, up to ``dim``; a 1x1 convolution ends.
+    Batch norm and ReLU follow each 3x3 convolution.
 
     Args:
         dim: size of a token.
         patch_size: side in pixels of what a token stands for: 2, 4, 8, ...
         width: channels of the first convolution.
+        depth: convolutions at each size: one that halves, and further ones that keep the sides.
         channels: of the picture.
 
     Raises:
@@ -25,7 +27,7 @@ class ConvolutionalStem(nn.Module):
     Source: Xiao et al. 2021, "Early Convolutions Help Transformers See Better", section 3 (the stem of ViT-C).
     """
 
-    def __init__(self, *, dim: int, patch_size: int, width: int, channels: int = 3) -> None:
+    def __init__(self, *, dim: int, patch_size: int, width: int, depth: int = 1, channels: int = 3) -> None:
         super().__init__()
         if patch_size < 2 or patch_size & (patch_size - 1):
             raise ValueError(f"convolutions that halve make no patch of {patch_size}: 2, 4, 8, 16 and so on")
@@ -34,11 +36,10 @@ class ConvolutionalStem(nn.Module):
         widths = [channels, *(min(dim, width * 2**step) for step in range(halvings))]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [
-                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(inplace=True),
-            ]
+            for place in range(depth):
+                first = place == 0
+                convolution = nn.Conv2d(before if first else after, after, 3, 2 if first else 1, padding=1, bias=False)
+                layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], dim, 1))
 
     def forward(self, pixels: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches dim"]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from sleuth.errors import UserError
 from sleuth.models.segmenter import SegmenterConfig, as_backbone, build_segmenter
@@ -105,8 +106,10 @@ def test_numbers_that_make_no_model_are_named(changes: dict, line: str):
 
 
 def test_convolutions_halve_and_want_a_power_of_two():
-    stem = ConvolutionalStem(dim=10, patch_size=8, width=4)
-    assert stem(torch.zeros(2, 3, 16, 24)).shape == (2, 6, 10)
+    for depth in (1, 3):
+        stem = ConvolutionalStem(dim=10, patch_size=8, width=4, depth=depth)
+        assert stem(torch.zeros(2, 3, 16, 24)).shape == (2, 6, 10)
+        assert sum(isinstance(layer, nn.Conv2d) for layer in stem.layers) == 3 * depth + 1
     for size in (1, 12):
         with pytest.raises(ValueError, match="2, 4, 8"):
             ConvolutionalStem(dim=10, patch_size=size, width=4)
