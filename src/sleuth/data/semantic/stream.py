@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from torch.utils.data import Dataset
 
 from sleuth.data.kept import Keeper
+from sleuth.data.loader import Maker
 from sleuth.data.semantic.augmentation import SemanticAugmentation
 from sleuth.data.semantic.samples import SemanticSample, SemanticSource
 from sleuth.data.stream import PlannedSample, ShuffledStream
-from sleuth.errors import UserError
 from sleuth.tasks.preprocess import Preprocess, normalise_and_pad
 from sleuth.types import SemanticBatch
 
@@ -63,8 +62,8 @@ class SemanticStream(ShuffledStream[SemanticBatch]):
         )
 
 
-class _Batches(Dataset[SemanticBatch | UserError]):
-    """Prepares whole batches; runs inside the workers."""
+class _Batches(Maker[Sequence[PlannedSample], SemanticBatch]):
+    """Prepares whole batches."""
 
     def __init__(
         self,
@@ -82,13 +81,8 @@ class _Batches(Dataset[SemanticBatch | UserError]):
         red, green, blue = (channel * scale for channel in preprocess.mean)
         self.mean = (red, green, blue) if preprocess.normalise else (0.5, 0.5, 0.5)
 
-    def __getitem__(self, items: Sequence[PlannedSample]) -> SemanticBatch | UserError:
-        try:
-            return self._make(items)
-        except UserError as error:
-            return error
-
-    def _make(self, items: Sequence[PlannedSample]) -> SemanticBatch:
+    def make(self, items: Sequence[PlannedSample]) -> SemanticBatch:
+        """The batch of these samples."""
         augmentation, preprocess = self.augmentations[items[0].closing], self.preprocess
         pictures, labels, names = [], [], []
         # Only the CPU generator is forked and seeded: dropout on an accelerator keeps its own course.
