@@ -188,4 +188,4 @@ def test_the_demo_shows_what_the_class_token_looked_at(cli, tmp_path: Path, size
 def test_the_bundled_model_is_as_good_as_is_said(cli):
     numbers = cli("evaluate", "--model", "vit-digits", "--json").json
     assert numbers["pictures"] == 355
-    assert numbers["top-1"] >= 0.955
+    assert numbers["top-1"] >= 0.985
