@@ -293,6 +293,47 @@ class Denoising:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Where the answers of a dense detector stand: one in every cell of every level.
+
+    Args:
+        centres_px: x and y of each point, in pixels of the padded input.
+        strides: pixels between a point and its neighbours on its level.
+        ranges_px: a point is for objects whose farthest edge from it is more than the first and less than the second.
+        distances: from each point to left, top, right and bottom of its box, in strides.
+        centreness: logits of how much each point is in the middle of its box.
+        pictures_wh_px: width and height of each picture without padding.
+    """
+
+    centres_px: Float[Tensor, "points 2"]
+    strides: Float[Tensor, " points"]
+    ranges_px: Float[Tensor, "points 2"]
+    distances: Float[Tensor, "batch points 4"]
+    centreness: Float[Tensor, "batch points"]
+    pictures_wh_px: Float[Tensor, "batch 2"]
+
+    def boxes_xyxy_px(self) -> Float[Tensor, "batch points 4"]:
+        """The boxes, in pixels of the padded input; they may reach over its edge."""
+        distances = self.distances * self.strides[:, None]
+        return torch.cat((self.centres_px - distances[..., :2], self.centres_px + distances[..., 2:]), dim=-1)
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """What a family that answers for one object many times does about it when answers are decoded (NMS).
+
+    Args:
+        iou: overlap above which the less sure of two boxes of a class is left out.
+        candidates: answers of a picture that are looked at, the surest first.
+        most: answers of a picture that are kept.
+    """
+
+    iou: float
+    candidates: int
+    most: int
+
+
+@dataclass(frozen=True)
 class SetPrediction:
     """A set of scored boxes from each supervised decoder layer; the last layer is the answer.
 
@@ -308,6 +349,8 @@ class SetPrediction:
         proposals: what the encoder proposed, for two-stage models.
         denoising: the denoising queries, while training.
         corners: edge distributions of the boxes, for models that have them.
+        points: of a dense detector, whose every point is a query that stands still: where they stand.
+        suppression: what is done about several answers for one object; None where a model needs nothing of the kind.
     """
 
     logits: Float[Tensor, "layers batch queries classes"]
@@ -321,6 +364,8 @@ class SetPrediction:
     proposals: Proposals | None = None
     denoising: Denoising | None = None
     corners: Corners | None = None
+    points: Points | None = None
+    suppression: Suppression | None = None
 
 
 @dataclass(frozen=True)

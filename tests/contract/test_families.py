@@ -18,7 +18,7 @@ from sleuth.models.families import (
     config_from,
     family_of,
 )
-from sleuth.tasks.detection import DetectionLoss, Preprocess, decode_detections
+from sleuth.tasks.detection import Preprocess, build_criterion, decode_detections
 from sleuth.training.assemble import assemble
 from sleuth.training.recipe import ModelSettings, recipe_from_tables
 from sleuth.training.rows import rows_of
@@ -51,6 +51,7 @@ OWN: dict[str, dict[str, object]] = {
         "bins": 8,
         "num_denoising": 8,
     },
+    "fcos": {"dim": 64, "num_levels": 3, "tower_layers": 1},
     "rtdetr": {"encoder_dim": 32, "encoder_num_heads": 2, "encoder_feedforward_dim": 32, "num_points": (2, 1, 2)},
 }
 """Numbers of the small model of one family, where `TINY` makes none."""
@@ -120,7 +121,7 @@ def test_it_is_named_in_the_catalog(family: Family) -> None:
         assert type(CATALOG[name].config) is family.config
 
 
-def test_it_answers(model: Detector, config: DetectorConfig) -> None:
+def test_it_answers(family: Family, model: Detector, config: DetectorConfig) -> None:
     assert isinstance(model, Detector)
     assert model.mask_head is None
     model.eval()
@@ -129,7 +130,8 @@ def test_it_answers(model: Detector, config: DetectorConfig) -> None:
         again = model(images(), None)
     assert isinstance(prediction, SetPrediction)
     _, batch, queries, classes = prediction.logits.shape
-    assert (batch, queries) == (2, config.num_queries)
+    assert (batch, queries) == (2, prediction.memory.tokens.shape[1] if family.dense else config.num_queries)
+    assert (prediction.suppression is not None) == (prediction.points is not None) == family.dense
     assert classes == config.num_classes + (prediction.activation == "softmax")
     assert again.logits.shape == prediction.logits.shape
     assert prediction.memory_logits is None
@@ -141,7 +143,7 @@ def test_it_answers(model: Detector, config: DetectorConfig) -> None:
     assert prediction.memory.input_hw == (64, 96)
     assert sum(height * width for height, width in prediction.memory.grids_hw) == prediction.memory.tokens.shape[1]
     found = decode_detections(prediction, [(64, 96), (64, 64)])
-    assert [len(each.scores) for each in found] == [queries, queries]
+    assert [len(each.scores) for each in found] == [config.num_queries] * 2
 
 
 def test_the_same_picture_gets_the_same_answer_with_or_without_targets(model: Detector) -> None:
@@ -155,7 +157,7 @@ def test_the_same_picture_gets_the_same_answer_with_or_without_targets(model: De
 
 def test_every_weight_learns(family: Family, config: DetectorConfig, model: Detector) -> None:
     model.train()
-    criterion = DetectionLoss(CATALOG[names_of(family.name)[0]].loss)
+    criterion = build_criterion(CATALOG[names_of(family.name)[0]].loss)
     for _ in range(2):  # some weights start at zero and hold back the gradient of others
         report = criterion(model(images(), targets()), targets())
         assert report.total.isfinite()
@@ -173,7 +175,7 @@ def test_every_weight_learns(family: Family, config: DetectorConfig, model: Dete
 def test_pictures_without_objects_are_learned_from(family: Family, model: Detector) -> None:
     model.train()
     none = [Target(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))] * 2
-    criterion = DetectionLoss(CATALOG[names_of(family.name)[0]].loss)
+    criterion = build_criterion(CATALOG[names_of(family.name)[0]].loss)
     report = criterion(model(images(), none), none)
     assert report.total.isfinite()
     report.total.backward()
@@ -186,7 +188,7 @@ def test_more_objects_than_queries_are_learned_from(family: Family, model: Detec
     """Mosaics have them, where the data itself has not."""
     model.train()
     many = [Target(torch.randint(0, 4, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in (40, 1)]
-    report = DetectionLoss(CATALOG[names_of(family.name)[0]].loss)(model(images(), many), many)
+    report = build_criterion(CATALOG[names_of(family.name)[0]].loss)(model(images(), many), many)
     assert report.total.isfinite()
     report.total.backward()
 
@@ -246,15 +248,15 @@ def test_another_family_is_no_start(model: Detector, config: DetectorConfig, tmp
 
 
 @pytest.mark.parametrize("layers", [False, True])
-def test_its_data_flow_is_told(model: Detector, config: DetectorConfig, layers: bool) -> None:
+def test_its_data_flow_is_told(family: Family, model: Detector, config: DetectorConfig, layers: bool) -> None:
     trace = trace_model(model, images(), layers=layers, name="tiny")
     assert trace.parameters == sum(parameter.numel() for parameter in model.parameters())
     whole = [step for step in trace.steps if not step.detail]
     assert sum(step.parameters for step in whole) == trace.parameters
     assert sum(step.flops for step in whole) == trace.flops > 0
     assert trace["image"].shape == (2, 3, 64, 96)
-    assert trace["boxes"].shape == (2, config.num_queries, 4)
-    for name in ("memory", "queries", "decoder states", "class logits"):
+    assert trace["boxes"].shape == (2, trace["memory"].shape[1] if family.dense else config.num_queries, 4)
+    for name in ("memory", "class logits", *(() if family.dense else ("queries", "decoder states"))):
         assert trace[name].shape
     assert "tiny" in trace.render()
 

@@ -11,6 +11,8 @@ _OWN_PAGES = {
     "detr-scenes": "../detr-scenes.md",
     "detr-scenes-panoptic": "../detr-scenes-panoptic.md",
     "numbers": "../translation.md",
+    **dict.fromkeys(("dense-small", "dense-r18", "dense-r50", "dense-vit-s"), "../encoder-only.md"),
+    **dict.fromkeys(("detr-vit-ti", "detr-vit-s", "detr-vit-b"), "../vit.md"),
     "vit-digits": "../classification.md",
 }
 

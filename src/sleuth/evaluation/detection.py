@@ -203,11 +203,13 @@ def evaluate_model(
             said = ask(model, images, device)
             prediction = said.at_hand
             _check_class_count(prediction, model_names or source.names)
-            asked += len(pictures) * min(prediction.logits.shape[2], max_detections)
             masks = prediction.masks is not None and pictures[0].masks is not None
             if panoptic and not masks:
                 _refuse_panoptic(prediction)
             last = collect(said, pictures, layer=-1, most=max_detections, masks=masks)
+            # Every query was asked; of a dense detector's points, those count that suppression leaves.
+            each = min(prediction.logits.shape[2], max_detections)
+            asked += len(pictures) * each if prediction.suppression is None else sum(map(len, last))
             earlier = [
                 collect(said, pictures, layer=layer, most=max_detections, masks=False)
                 for layer in range(len(prediction.logits) - 1 if layers else 0)

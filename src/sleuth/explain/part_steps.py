@@ -12,6 +12,8 @@ from sleuth.models.detector import Detector
 from sleuth.types import ImageBatch, SetPrediction
 
 _BACKBONE, _ENCODER, _QUERIES, _DECODER = "backbone", "encoder", "queries", "decoder"
+_READERS = (_QUERIES, _DECODER, "class_tower", "box_tower")
+"""Parts that read the memory: it is told of before the first of them."""
 
 
 def part_steps(model: Detector, images: ImageBatch, watch: Watch) -> Iterator[TraceStep]:
@@ -34,10 +36,10 @@ def part_steps(model: Detector, images: ImageBatch, watch: Watch) -> Iterator[Tr
     for name in order:
         if heads[name]:
             continue
-        if name in (_QUERIES, _DECODER) and not told_memory:
+        if name in _READERS and not told_memory:
             yield _memory(prediction)
             told_memory = True
-            if _QUERIES not in order:
+            if _QUERIES not in order and prediction.points is None:
                 yield _asking(watch.parts[name], prediction)
         if name == _BACKBONE:
             yield from _maps(watch, step)
@@ -52,7 +54,7 @@ def part_steps(model: Detector, images: ImageBatch, watch: Watch) -> Iterator[Tr
     if not told_memory:
         yield _memory(prediction)
     count = len(prediction.logits)
-    layer = f"layer {count}" if count > 1 else "the last layer"
+    layer = f"layer {count}" if count > 1 else "the last layer" if prediction.points is None else "of every cell"
     one = "the last is no-object" if prediction.activation == "softmax" else "a score for each class"
     yield from _answer("class logits", prediction.logits[-1], f"{layer}; {one}", "class", heads, step)
     yield from _answer("boxes", prediction.boxes_cxcywh[-1], f"{layer}; cx cy w h, 0 to 1", "box", heads, step)

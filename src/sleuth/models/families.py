@@ -9,6 +9,7 @@ from sleuth.models.detector import Detector, DetectorConfig, field_names, has_ma
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.models.dfine import DfineConfig, build_dfine
 from sleuth.models.dino import DinoConfig, build_dino
+from sleuth.models.fcos import FcosConfig, build_fcos
 from sleuth.models.rtdetr import RtDetrConfig, build_rtdetr
 from sleuth.models.sleuth import SleuthConfig, build_sleuth
 
@@ -36,12 +37,14 @@ class Family:
         config: the dataclass of its numbers.
         build: from numbers to a model with fresh weights.
         silent: the numbers that change what the same weights compute, where no shape tells.
+        dense: it answers in every cell, and what overlaps is suppressed afterwards; there are no queries.
     """
 
     name: str
     config: type[Any]
     build: Callable[[Any], Detector]
     silent: tuple[str, ...] = ()
+    dense: bool = False
 
 
 _DETR = ("num_heads", "activation", "pre_norm", "positions", "norm_between_layers", "decoder_num_heads")
@@ -62,6 +65,7 @@ FAMILIES: Mapping[str, Family] = {
     "sleuth": Family("sleuth", SleuthConfig, build_sleuth, ("num_heads",)),
     "dfine": Family("dfine", DfineConfig, build_dfine, _DFINE),
     "rtdetr": Family("rtdetr", RtDetrConfig, build_rtdetr, _RTDETR),
+    "fcos": Family("fcos", FcosConfig, build_fcos, dense=True),
 }
 """By name, as it stands in a model's card as ``architecture``."""
 

@@ -68,6 +68,9 @@ class DetectionLoss(nn.Module):
             counts: as from `counts`, averaged over processes; None where there is one process and one batch.
         """
         device = prediction.logits.device
+        if prediction.points is not None:
+            what = "a dense detector's points learn by their places, not by matching"
+            raise UserError(what, where="loss.assignment", mend='set it to "points"')
         if (prediction.activation == "softmax") != (self.config.classes == "softmax"):
             raise UserError(
                 f"the class loss {self.config.classes!r} does not fit a model with {prediction.activation} scores",

@@ -39,6 +39,10 @@ class DetectionLossConfig:
             D-FINE, rather than each its own.
         fgl_weight: of the fine-grained localisation loss, for models with edge distributions.
         ddf_weight: of their self-distillation from the last layer.
+        assignment: ``set`` gives each object one query, by matching; ``points`` gives it the points of a dense detector
+            that stand near its centre, of which there may be many.
+        centre_weight: of the loss on centreness, with ``points``.
+        centre_radius: how far from the centre of an object its points may stand, in strides, with ``points``.
 
     Source: Carion et al. 2020, appendix A.4; for the others, see `sleuth.losses.classification`.
     """
@@ -64,6 +68,9 @@ class DetectionLossConfig:
     match_union: bool = False
     fgl_weight: float = 0.15
     ddf_weight: float = 1.5
+    assignment: Literal["set", "points"] = "set"
+    centre_weight: float = 1.0
+    centre_radius: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class LossReport:
         parts: ``class``, ``l1`` and ``giou``, with ``_0``, ``_1``, ... for earlier layers, ``_memory`` for tokens,
             ``_proposals`` for the encoder's proposals and ``_denoising_0``, ... for denoising queries; ``fgl`` and
             ``ddf`` with the same endings for models with edge distributions; ``mask`` and ``dice`` of the last layer
-            for models with a mask head.
+            for models with a mask head. Of a dense detector ``class``, ``giou``, ``centre`` and ``missed``.
         matches: the assignment of each decoder layer, first to last.
     """
 

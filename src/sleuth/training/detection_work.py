@@ -161,7 +161,7 @@ def as_float32(prediction: SetPrediction, autocast: Autocast) -> SetPrediction:
 
 _LOSSES_READ = (
     *("logits", "boxes_cxcywh", "memory_logits", "memory_boxes_cxcywh"),
-    *("proposals", "denoising", "corners"),
+    *("proposals", "denoising", "corners", "points"),
 )
 """What of a prediction losses read in float32."""
 

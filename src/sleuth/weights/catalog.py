@@ -16,6 +16,7 @@ from sleuth.models.detr import DetrConfig
 from sleuth.models.dfine_variants import DFINE_VARIANTS
 from sleuth.models.dino import DinoConfig
 from sleuth.models.families import build_detector, family_of
+from sleuth.models.fcos import FcosConfig
 from sleuth.models.rtdetr_variants import RTDETR_VARIANTS
 from sleuth.models.sleuth import SleuthConfig
 from sleuth.tasks.detection_loss import DetectionLossConfig
@@ -83,6 +84,12 @@ SLEUTH_L = replace(SLEUTH_M, backbone="resnet50", fusion_expansion=1.0, decoder_
 # Pictures keep their shape; sides need not be multiples of anything.
 SLEUTH_SIZES = Preprocess(shortest=480, longest=800)
 SLEUTH_LOSS = DetectionLossConfig(classes="matchability", focal_gamma=1.5, match_class=2.0)
+FCOS_R50 = FcosConfig(backbone="resnet50")
+# Of the size of detr-small, for pictures as small: objects go to coarser levels sooner.
+FCOS_SMALL = FcosConfig(
+    backbone="resnet18", backbone_width=32, frozen_norm=False, dim=128, num_levels=3, tower_layers=3, reach=4.0
+)
+FCOS_LOSS = DetectionLossConfig(assignment="points", classes="focal", giou_weight=1.0)
 _RTDETR_LOSS = DetectionLossConfig(classes="varifocal", focal_alpha=0.75, match_class=2.0)
 
 CATALOG: Mapping[str, CatalogEntry] = {
@@ -123,6 +130,10 @@ CATALOG: Mapping[str, CatalogEntry] = {
     ),
     "dino-r50": CatalogEntry(DINO_R50, Preprocess(), loss=DINO_LOSS),
     "dino-r50-5scale": CatalogEntry(replace(DINO_R50, backbone_levels=4, num_levels=5), Preprocess(), loss=DINO_LOSS),
+    "dense-small": CatalogEntry(FCOS_SMALL, Preprocess(shortest=128, longest=128), loss=FCOS_LOSS),
+    "dense-r18": CatalogEntry(replace(FCOS_R50, backbone="resnet18"), Preprocess(), loss=FCOS_LOSS),
+    "dense-r50": CatalogEntry(FCOS_R50, Preprocess(), loss=FCOS_LOSS),
+    "dense-vit-s": CatalogEntry(replace(FCOS_R50, backbone="vit-s16", num_levels=1), Preprocess(), loss=FCOS_LOSS),
     **{name: CatalogEntry(config, _SQUARE, loss=_DFINE_LOSS) for name, config in DFINE_VARIANTS.items()},
     **{name: CatalogEntry(config, _SQUARE, loss=_RTDETR_LOSS) for name, config in RTDETR_VARIANTS.items()},
 }

@@ -216,6 +216,18 @@ LISTED: Mapping[str, Listed] = {
     "detr-small": Listed(
         "a small DETR that learns from scratch on one machine", "architecture", "detection", 4_076_052, "detr-small"
     ),
+    "dense-small": Listed(
+        "FCOS of the size of detr-small: no queries and no decoder, overlapping boxes suppressed afterwards",
+        "architecture",
+        "detection",
+        4_300_504,
+        "dense-small",
+    ),
+    "dense-r18": Listed("FCOS with ResNet-18", "architecture", "detection", 19_268_122, "dense-r18"),
+    "dense-r50": Listed("FCOS with ResNet-50, the paper's", "architecture", "detection", 32_244_250, "dense-r50"),
+    "dense-vit-s": Listed(
+        "FCOS on the one map of a ViT-S in patches of 16 pixels", "architecture", "detection", 26_685_398, "dense-vit-s"
+    ),
     "SenseTime/deformable-detr": _published(
         "Deformable DETR with ResNet-50", "deformable-detr-r50", 40_069_665, {"box AP": 44.5}, _DEFORMABLE
     ),
