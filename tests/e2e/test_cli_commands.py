@@ -174,6 +174,16 @@ def test_check_ends_with_code_one_for_what_would_stop_a_training(cli, coco_data:
     assert any(fault["kind"] == "missing-picture" for fault in report["faults"])
 
 
+def test_trace_shows_a_classifier(cli):
+    said = cli("trace", "--model", "vit-digits", "--json")
+    assert said.code == 0, said.err
+    steps = {step["name"]: step["shape"] for step in said.json["steps"]}
+    assert (steps["patches"], steps["sequence"], steps["logits"]) == ([1, 16, 12], [1, 17, 64], [1, 10])
+    said = cli("trace", "--model", "vit-digits", "--size", "1x9")
+    assert said.code == 2
+    assert "a picture of 1x9 pixels is smaller than a patch of 2x2" in said.err
+
+
 def test_trace_shows_training_and_decoding_of_the_paper_translator(cli):
     """12 source and 10 target words through the base model, whose parameters are the paper's but for its vocabulary."""
     said = cli("trace", "--model", "transformer-base", "--size", "12x10", "--json")

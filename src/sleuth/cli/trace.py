@@ -6,12 +6,16 @@ from sleuth.cli.console import print_text, write_json
 from sleuth.cli.sizes import parse_lengths, parse_size
 from sleuth.explain.seq2seq_trace import TranslationTrace, trace_seq2seq
 from sleuth.explain.trace import Trace, trace_model
+from sleuth.explain.vit_trace import trace_vit
 from sleuth.models.detector import Detector
 from sleuth.models.seq2seq import Seq2Seq, build_seq2seq
 from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
+from sleuth.models.vit import build_vit
+from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.types import ImageBatch
 from sleuth.weights.catalog import build, entry
+from sleuth.weights.classifiers import is_classifier, open_classifier
 from sleuth.weights.resolve import is_path, open_model
 from sleuth.weights.translators import is_translator, open_translator
 
@@ -21,8 +25,12 @@ USUAL_WORDS = (12, 10)
 
 def run_trace(model: str, size: str | None, *, layers: bool, as_json: bool) -> None:
     """Run the model once on noise, a picture or words, and print what flowed."""
-    of_text = model in SEQ2SEQ_VARIANTS or is_translator(model)
-    trace = (trace_words if of_text else trace_picture)(model, size, layers=layers)
+    if model in SEQ2SEQ_VARIANTS or is_translator(model):
+        trace: Trace | TranslationTrace = trace_words(model, size, layers=layers)
+    elif is_classifier(model):
+        trace = trace_classifier(model, size, layers=layers)
+    else:
+        trace = trace_picture(model, size, layers=layers)
     if as_json:
         write_json(trace.to_json(), "-")
     else:
@@ -34,10 +42,24 @@ def trace_picture(model: str, size: str | None, *, layers: bool) -> Trace:
     asked = None if size is None else parse_size(size)
     network, preprocess = _detector(model)
     usual = preprocess.size_hw if preprocess.resize == "exact" and preprocess.size_hw else USUAL_SIZE
-    height, width = asked or usual
+    return trace_model(network, _noise(asked or usual), layers=layers, name=model)
+
+
+def trace_classifier(model: str, size: str | None, *, layers: bool) -> Trace:
+    """The flow of a vision Transformer. Without a size, the picture is of the one that it was made for."""
+    if model in VIT_VARIANTS:
+        network, config = build_vit(VIT_VARIANTS[model]), VIT_VARIANTS[model]
+    else:
+        loaded = open_classifier(model)
+        network, config = loaded.model, loaded.config
+    asked = config.image_hw if size is None else parse_size(size, least=1)
+    return trace_vit(network, _noise(asked), layers=layers, name=model)
+
+
+def _noise(size_hw: tuple[int, int]) -> ImageBatch:
+    height, width = size_hw
     noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    images = ImageBatch(pixels=noise, valid=torch.ones(1, height, width, dtype=torch.bool))
-    return trace_model(network, images, layers=layers, name=model)
+    return ImageBatch(pixels=noise, valid=torch.ones(1, height, width, dtype=torch.bool))
 
 
 def trace_words(model: str, size: str | None, *, layers: bool) -> TranslationTrace:
