@@ -4,53 +4,32 @@ A product of few rows with a large matrix takes as long as reading the matrix. F
 weights, [out, in], costs MKL up to 1.7 times what [in, out] does.
 """
 
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import TypeGuard
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from sleuth.nn.swapped import Forward, SwappedForwards
 
-class TurnedWeights:
-    """Copies of weights, turned; within a ``with`` block their layers compute with them, without gradients.
 
-    Layers that are no plain `nn.Linear` in float32 on a processor are left alone. The weights must not change as long
-    as the copies are used.
+class TurnedWeights(SwappedForwards):
+    """Copies of weights, turned; within a ``with`` block their layers compute with them.
 
     Args:
         layers: whose weights to copy.
     """
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
-        self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
-            (layer, _forward(layer.weight.detach().T.contiguous(), layer.bias)) for layer in layers if _is_plain(layer)
-        ]
-        self._entered: list[nn.Module] = []
-
-    def __enter__(self) -> None:
-        for layer, forward in self._forwards:
-            if "forward" not in vars(layer):
-                layer.forward = forward
-                self._entered.append(layer)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        while self._entered:
-            del self._entered.pop().forward
+        super().__init__(layers, _turned)
 
 
-def _is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    return type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
-
-
-def _forward(turned: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
-    bias = None if bias is None else bias.detach()
+def _turned(layer: nn.Linear) -> Forward:
+    weight = layer.weight.detach().T.contiguous()
+    bias = None if layer.bias is None else layer.bias.detach()
 
     def forward(x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        y = rows @ turned if bias is None else torch.addmm(bias, rows, turned)
+        y = rows @ weight if bias is None else torch.addmm(bias, rows, weight)
         return y.view(*x.shape[:-1], -1)
 
     return forward

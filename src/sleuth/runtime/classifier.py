@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sleuth.errors import UserError
+from sleuth.nn.packed import packed_linears
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.classification import Guess, decode_classes
@@ -59,6 +60,8 @@ class Classifier:
         self.device = device or torch.device("cpu")
         self.loaded = loaded
         self.model = loaded.model.to(self.device).eval()
+        # Whoever asks once gains nothing by copies; whoever asks again has the weights packed.
+        self._packed = packed_linears(self.model)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,7 +85,7 @@ class Classifier:
         """The same, picture after picture."""
         frames = iter(frames)
         while batch := list(islice(frames, batch_size)):
-            with torch.inference_mode():
+            with torch.inference_mode(), self._packed:
                 images = preprocess_images([frame.image for frame in batch], self.loaded.preprocess)
                 found = decode_classes(self.model(images.to(self.device)), self.names, top)
             for frame, guesses in zip(batch, found, strict=True):
