@@ -46,7 +46,7 @@ class _Packed:
             self.packed_for = rows
         self.seen = rows
         y = torch.ops.mkl._mkl_linear(x.reshape(rows, -1), self.packed, self.weight, self.bias, rows)
-        return y.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
+        return y.view(*x.shape[:-1], -1)
 
 
 def can_pack() -> bool:

@@ -22,7 +22,7 @@ class SwappedForwards:
     """
 
     def __init__(self, layers: Iterable[nn.Module], make: Callable[[nn.Linear], Forward]) -> None:
-        self._forwards = [(layer, make(layer)) for layer in layers if _is_plain(layer)]
+        self._forwards: list[tuple[nn.Module, Forward]] = [(layer, make(layer)) for layer in layers if _is_plain(layer)]
         self._entered: list[nn.Module] = []
 
     def __enter__(self) -> None:
