@@ -223,6 +223,13 @@ def test_pictures_of_a_line_are_refused_and_small_ones_enlarged(trained: Path, c
     assert (listed["width"], listed["height"]) == (3, 2)
 
 
+def test_commands_of_detectors_say_what_it_is_for(trained: Path, cli, tmp_path: Path):
+    said = cli("trace", "--model", "segmenter-s16")
+    assert (said.code, "gives every pixel a class and finds no objects" in said.err) == (2, True)
+    said = cli("convert", trained, "--to", "huggingface", "--out", tmp_path / "there")
+    assert (said.code, "gives every pixel a class" in said.err) == (2, True)
+
+
 def test_classes_that_the_model_lacks_are_told(trained: Path, cli, tmp_path: Path):
     root = bad("none", tmp_path / "other")
     (root / "classes.txt").write_text("sky\nwater\n")

@@ -69,10 +69,13 @@ def tables_for_masks(words: TrainWords) -> Table:
     side = min(side, 240 if small else 512) // 16 * 16 or 16
     epochs = max(10, min(200, 100_000 // max(1, count)))
     batch = min(8, max(1, count))
+    start = words.weights or words.model or ""
+    # A Segmenter to start from knows the size of the parts that it learned from.
+    crop: Table = {} if start not in SEGMENTER_VARIANTS and is_segmenter(start) else {"crop_hw": [side, side]}
     return {
         "model": {} if words.weights else {"name": "segmenter-street" if small else "segmenter-s16"},
         "data": data,
-        "augmentation": {"crop_hw": [side, side]},
+        "augmentation": crop,
         "optimizer": {"rate": 1e-3 if small else 5e-4, "batch_size": batch},
         "schedule": {"warmup_steps": min(200, max(5, count * epochs // batch // 20)), "floor": 0.01},
         "run": {"epochs": epochs, "evaluate_every": max(1, epochs // 20), "ema_decay": 0.998, "log_every": 20},

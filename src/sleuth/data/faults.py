@@ -35,7 +35,9 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "missing-masks": FaultKind("error", "missing panoptic PNG files", "add the file or correct its name"),
     "missing-mask": FaultKind("error", "pictures without mask", "add the mask, or leave the picture out"),
     "unknown-value": FaultKind(
-        "error", "masks with values of no class", "add the class to the list, or say that the value means nothing"
+        "error",
+        "masks with values of no class",
+        "add the class to the list; of what means nothing, say so: --set data.ignore=[11], and --ignore 11 elsewhere",
     ),
     "mask-size": FaultKind("error", "masks of another size than the picture", "make masks of the picture's size"),
     "unreadable-mask": FaultKind("error", "unreadable masks", "write the mask again or remove the annotation"),

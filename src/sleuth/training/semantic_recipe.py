@@ -139,8 +139,10 @@ def semantic_recipe(tables: Mapping[str, Any], *, where: object) -> SemanticReci
     # Without weights to start from, all of the model learns at one rate.
     optimizer.setdefault("backbone_rate", optimizer["rate"] / (10 if model.weights else 1))
     augmentation = fill(SemanticAugmentation, section("augmentation"), section="augmentation", where=where)
-    if preprocess is None:
-        preprocess = semantic_preprocess(augmentation.crop_hw or model.config.vit.image_hw)
+    if not is_segmenter(model.weights) or model.name:
+        # A classifier knows the colours of pictures, but not how large they are to be seen here.
+        usual = semantic_preprocess(augmentation.crop_hw or model.config.vit.image_hw)
+        preprocess = dataclasses.replace(preprocess, shortest=usual.shortest, longest=usual.longest)
     recipe = SemanticRecipe(
         model=model,
         data=fill(SemanticDataSettings, section("data"), section="data", where=where),
@@ -174,14 +176,14 @@ _OF_HEAD = tuple(each.name for each in dataclasses.fields(SegmenterConfig) if ea
 _OF_VIT = tuple(each.name for each in dataclasses.fields(VitConfig) if each.name not in _NOT_OF_A_RECIPE)
 
 
-def _model(table: Table, where: object) -> tuple[SegmenterSettings, Preprocess | None]:
-    """The settings of a model, and how it sees pictures of its own accord, if it was a Segmenter before."""
+def _model(table: Table, where: object) -> tuple[SegmenterSettings, Preprocess]:
+    """The settings of a model, and how it sees pictures of its own accord; of a classifier, the colours alone."""
     own: Table = {key: table.pop(key) for key in _OWN if key in table}
     settings = fill(SegmenterSettings, own, section="model", where=where)
     if settings.family != FAMILY:
         raise UserError(f"model.family = {settings.family!r} is not {FAMILY!r}", where=where, mend="leave it out")
     check_keys(table, [*_OWN, *_OF_HEAD, *_OF_VIT], what="key in [model]", where=where)
-    seen: Preprocess | None = None
+    seen = Preprocess()
     if settings.weights and "name" not in own:
         settings = dataclasses.replace(settings, name="")
         if is_segmenter(settings.weights):
@@ -191,13 +193,7 @@ def _model(table: Table, where: object) -> tuple[SegmenterSettings, Preprocess |
             classifier = open_classifier(settings.weights)
             base = SegmenterConfig(as_backbone(classifier.config))
             kept = classifier.preprocess
-            seen = dataclasses.replace(
-                semantic_preprocess(classifier.config.image_hw),
-                mean=kept.mean,
-                std=kept.std,
-                rescale=kept.rescale,
-                normalise=kept.normalise,
-            )
+            seen = Preprocess(mean=kept.mean, std=kept.std, rescale=kept.rescale, normalise=kept.normalise)
     elif settings.name:
         check_keys([settings.name], SEGMENTER_VARIANTS, what="model", where=where)
         base = SEGMENTER_VARIANTS[settings.name]

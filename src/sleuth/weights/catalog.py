@@ -139,6 +139,14 @@ CATALOG: Mapping[str, CatalogEntry] = {
 }
 
 
+_NO_DETECTORS: Mapping[str, tuple[str, str]] = {
+    "translation": ("translates text", "`sleuth translate`, `sleuth train` and `sleuth trace`"),
+    "classification": ("names pictures", "`sleuth predict`, `sleuth train` and `sleuth evaluate`"),
+    "semantic segmentation": ("gives every pixel a class", "`sleuth predict`, `sleuth train` and `sleuth evaluate`"),
+}
+"""What listed models do that are no detectors, and the commands that they are of, by task."""
+
+
 def entry(name: str) -> CatalogEntry:
     """The entry of a name.
 
@@ -147,9 +155,9 @@ def entry(name: str) -> CatalogEntry:
     """
     if name in CATALOG:
         return CATALOG[name]
-    if name in LISTED and LISTED[name].task == "translation":
-        mend = "use it with `sleuth translate`, `sleuth train` and `sleuth trace`"
-        raise UserError(f"{name!r} translates text and finds no objects", mend=mend)
+    if name in LISTED and LISTED[name].task in _NO_DETECTORS:
+        what, commands = _NO_DETECTORS[LISTED[name].task]
+        raise UserError(f"{name!r} {what} and finds no objects", mend=f"use it with {commands}")
     # Of the hub's names, people leave out the first part.
     spoken = {known.split("/")[-1]: known for known in LISTED} | {known: known for known in (*LISTED, *CATALOG)}
     near = get_close_matches(name, spoken, n=1, cutoff=0.6)

@@ -107,6 +107,8 @@ def is_segmenter(name_or_path: str | Path) -> bool:
     path = Path(name_or_path)
     if str(name_or_path) in SEGMENTER_VARIANTS:
         return True
+    if not str(name_or_path):
+        return False
     if path.is_dir():
         path = path / _RUN_WEIGHTS
     return path.suffix == _SUFFIX and path.is_file() and task_of_file(path) == "semantic segmentation"

@@ -120,7 +120,11 @@ def classifier(folder: Path, config: VitConfig = SMALL) -> Path:
 
 def test_the_backbone_of_a_classifier_is_a_start(tmp_path: Path):
     start = classifier(tmp_path)
-    made = semantic_recipe(tables() | {"model": {"weights": str(start), "family": "segmenter"}}, where="test")
+    weights = {"weights": str(start), "family": "segmenter"}
+    larger = {"augmentation": {"crop_hw": [40, 48]}, "model": weights}
+    assert semantic_recipe(tables() | larger, where="test").preprocess.shortest == 40
+    made = semantic_recipe(tables() | {"model": weights}, where="test")
+    assert made.preprocess.shortest == 16
     assert kind_of(made.tables()) == "semantic segmentation"
     assert made.optimizer.backbone_rate == made.optimizer.rate / 10
     model, remarks = SemanticWork(made, Corners()).assemble(resume=False)
@@ -148,10 +152,11 @@ def test_positions_of_a_classifier_are_resized_and_a_missing_norm_stays_fresh(tm
 def test_classes_of_the_same_name_keep_what_is_known_of_them(head: str, tmp_path: Path):
     config = SegmenterConfig(replace(SMALL, num_classes=0), num_classes=3, head=head, head_depth=1)
     before = LoadedSegmenter(
-        build_segmenter(config).eval(), config, ("car", "square", "tree"), semantic_preprocess((16, 16))
+        build_segmenter(config).eval(), config, ("car", "square", "tree"), semantic_preprocess((32, 32))
     )
     save_segmenter(tmp_path / "m.safetensors", before)
     made = semantic_recipe(tables() | {"model": {"weights": str(tmp_path / "m.safetensors")}}, where="test")
+    assert made.preprocess == before.preprocess
     model, remarks = SemanticWork(made, Corners()).assemble(resume=False)
     assert any("1 classes kept, 1 fresh" in line for line in remarks)
     name = "classes.weight" if head == "linear" else "mask_norm.weight"
