@@ -54,4 +54,5 @@ def run_segment(
     if json is not None:
         write_json(listed, json)
     if writer is not None:
-        tell(f"{writer.count} pictures in {out}, their classes as numbers in {writer.masks}")
+        what = "picture" if writer.count == 1 else "pictures"
+        tell(f"{writer.count} {what} in {out}, with the classes as numbers in {writer.masks}")
