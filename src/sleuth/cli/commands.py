@@ -65,13 +65,13 @@ def predict(
 
     With a classifier, say what each picture shows; with a model of pixel classes, what each pixel shows.
 
-    JSON is a list of {"image", "width", "height", "detections": [{"label", "category_id", "score", "bbox"}]}, where
-    bbox is x, y, width, height in pixels of the original picture, the best first. Models with masks add
-    "segmentation", COCO's compressed run lengths, to each; those that know stuff (sky, grass) add "segments":
-    [{"id", "label", "category_id", "score", "is_thing", "area"}], and --panoptic writes the map that the ids are of.
-    A classifier answers with {"image", "width", "height", "classes": [{"label", "class_id", "score"}]}, and a model of
-    pixel classes with "pixels" and "share" in place of the score; into --out it draws them, and writes PNG files of
-    class numbers, masks/.
+    JSON is a list of {"image", "width", "height", "detections": [{"label", "category_id", "score", "bbox",
+    "query"}]}, the best first; bbox is x, y, width, height in pixels of the original picture, query the number of the
+    query that found it. Models with masks add "segmentation", COCO's compressed run lengths, to each; those that know
+    stuff (sky, grass) add "segments": [{"id", "label", "category_id", "score", "is_thing", "area"}], and --panoptic
+    writes the map that the ids are of. A classifier answers with {"image", "width", "height", "classes": [{"label",
+    "class_id", "score"}]}, and a model of pixel classes with "pixels" and "share" in place of the score; into --out it
+    draws them, and writes PNG files of class numbers, masks/.
     """
     from sleuth.cli.predict import PredictWords, run_predict
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,12 @@ def print_text(text: str = "") -> None:
 def tell(text: str) -> None:
     """Say something to the person; standard output is left to results."""
     sys.stderr.write(f"{text}\n")
+
+
+def try_next(commands: Mapping[str, str]) -> str:
+    """Commands worth trying, in lines, each with what it is good for beside it."""
+    width = max(map(len, commands))
+    return "\n".join(["Try next:", *(f"  {command:<{width}}  {about}" for command, about in commands.items())])
 
 
 def json_text(value: object) -> str:

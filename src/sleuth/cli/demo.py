@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from sleuth.cli.console import out, print_text, progress, tell
+from sleuth.cli.console import out, print_text, progress, tell, try_next
 from sleuth.cli.drawing import found_cell, parted_cells, told_segments, write_picture
 from sleuth.data.samples import Sample
 from sleuth.data.scenes import SceneSource
@@ -146,5 +146,4 @@ def _next(folder: Path, *, with_panoptic: bool) -> str:
         "sleuth data check YOUR-FOLDER": "are my pictures and boxes sound?",
         "sleuth train --data YOUR-FOLDER --out runs/mine": "train on my own pictures",
     }
-    width = max(len(command) for command in commands)
-    return "\n".join(["Try next:", *(f"  {command:<{width}}  {about}" for command, about in commands.items())])
+    return try_next(commands)

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from sleuth.cli.class_pictures import enlarged, guess_cell
-from sleuth.cli.console import out, print_text, tell
+from sleuth.cli.console import out, print_text, tell, try_next
 from sleuth.cli.drawing import write_picture
 from sleuth.data.classes.digits import DigitPictures
 from sleuth.data.classes.samples import ClassSample, FirstPictures
@@ -65,13 +65,12 @@ def run_demo_classify(folder: Path, model: str, count: int | None = None) -> Non
     write_picture(folder / "classify.png", cells, heading=heading, side=SIDE, columns=3)
     print_text(f"Picture: {folder}/classify.png\n")
     print_text(
-        "\n".join(
-            [
-                "Try next:",
-                f"  sleuth evaluate --model {model} --out {folder}/report  confusion and calibration as pictures",
-                "  sleuth train --data digits --out runs/digits  the same, trained anew",
-                "  sleuth train --data YOUR-FOLDER --out runs/mine  on folders of your own classes",
-            ]
+        try_next(
+            {
+                f"sleuth evaluate --model {model} --out {folder}/report": "confusion and calibration as pictures",
+                "sleuth train --data digits --out runs/digits": "the same, trained anew",
+                "sleuth train --data YOUR-FOLDER --out runs/mine": "on folders of your own classes",
+            }
         )
     )
     tell(f"done in {time.monotonic() - started:.0f} s")

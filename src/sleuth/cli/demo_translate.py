@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sleuth.cli.alignment_pictures import draw_alignment
-from sleuth.cli.console import out, print_text, tell
+from sleuth.cli.console import out, print_text, tell, try_next
 from sleuth.cli.demo import plain_table
 from sleuth.data.text.numbers import PREFIXES, NumberPairs, chinese, digits, english
 from sleuth.errors import UserError
@@ -147,5 +147,4 @@ def _next(model: str) -> str:
         f"sleuth evaluate --model {model}": "more held-out numbers: BLEU, chrF, exact match",
         "sleuth train --data YOUR-FOLDER --languages en-de": "learn your own pairs of sentences",
     }
-    width = max(len(command) for command in commands)
-    return "\n".join(["Try next:", *(f"  {command:<{width}}  {about}" for command, about in commands.items())])
+    return try_next(commands)
