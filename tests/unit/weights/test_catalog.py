@@ -88,3 +88,13 @@ def test_bundled_weights_fit_in_the_package() -> None:
 def test_entries_are_plain_values() -> None:
     for known in CATALOG.values():
         assert type(known.config)(**asdict(known.config)) == known.config
+
+
+@pytest.mark.parametrize(
+    ("name", "does"), [("vit-s16", "names pictures"), ("vit-digits", "names"), ("numbers", "translates text")]
+)
+def test_listed_models_of_other_tasks_say_what_they_are_for(name: str, does: str) -> None:
+    """They were proposed in their own place: did you mean 'vit-s16'?"""
+    with pytest.raises(UserError, match=f"'{name}' {does}.* and finds no objects") as caught:
+        entry(name)
+    assert "did you mean" not in caught.value.line()
