@@ -1,33 +1,22 @@
-"""Softmax, sigmoid, linear, local and reduced attention in the same small ViT: time, memory and accuracy.
+"""Softmax, sigmoid, linear, local and reduced attention in the same small ViT: time and memory.
 
     uv run python benchmarks/attention_variants.py --threads 1 --markdown docs/attention-variants.md
 
-Time and memory are those of four blocks of 192 channels on one picture of growing size: forward pass, and forward and
-backward pass. The variants take turns and medians are compared; peak memory is that of a process of its own for each.
-Accuracy is top-1 on the held-out fifth of scikit-learn's handwritten digits, after the training of
-recipes/vit-digits.toml with fewer epochs and patches of one pixel, so that each picture has 64 tokens. Nothing but the
-attention differs, and nothing is chosen by what is held out.
+Four blocks of 192 channels on one picture of growing size: forward pass, and forward and backward pass. The variants
+take turns and medians are compared; peak memory is that of a process of its own for each. What they learn is measured
+by attention_accuracy.py.
 """
 
 import argparse
-import statistics
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe, put_between_marks, sentence, table, write_json
-from rich.console import Console
-from turns import CLOCKS, Step, add_options, medians, peak_in_a_process, peak_mib, take_turns
+from machine import describe, table
+from turns import Step, add_options, foot, medians, peak_in_a_process, peak_mib, publish, take_turns
 
-from sleuth.cli.train_classification import evaluator
 from sleuth.models.vit import VitConfig, build_vit
-from sleuth.training.classification_recipe import classification_recipe
-from sleuth.training.classification_work import ClassificationWork, checked_source
-from sleuth.training.sections import Table, read_toml
-from sleuth.training.train import train_work
 from sleuth.types import ImageBatch
 
 VARIANTS = ("softmax", "sigmoid", "linear", "local", "reduced")
@@ -36,8 +25,6 @@ SIDES = (8, 16, 32, 64)
 """Rows and columns of patches."""
 
 PASSES = {"forward": "forward pass", "training": "forward and backward pass"}
-RECIPE = Path(__file__).parents[1] / "recipes" / "vit-digits.toml"
-
 CONFIG = VitConfig(
     patch_size=16,
     num_classes=10,
@@ -95,31 +82,6 @@ def time_case(each: str, side: int, words: argparse.Namespace) -> dict[str, floa
     return medians(take_turns(steps, words.repeats, words.device), VARIANTS, words.clock)
 
 
-# Accuracy
-
-
-def recipe_tables(variant: str, seed: int, words: argparse.Namespace) -> Table:
-    """The recipe of vit-digits with this attention."""
-    tables = read_toml(RECIPE)
-    tables["model"] |= {"patch_size": 1, "pool": "mean", "class_token": False, "prefix_positions": 0}
-    tables["model"] |= {"attention": variant, "radius": RADIUS, "reduction": REDUCTION}
-    run = {"epochs": words.epochs, "evaluate_every": words.epochs, "ema_decay": 0.98, "seed": seed}
-    tables["run"] |= run | {"threads": words.threads, "device": words.device}
-    return tables
-
-
-def accuracy(variant: str, seed: int, words: argparse.Namespace) -> tuple[float, int]:
-    """Top-1 at the end of one training, and the parameters."""
-    recipe = classification_recipe(recipe_tables(variant, seed, words), where=RECIPE)
-    work = ClassificationWork(recipe)
-    held_out, _ = checked_source(recipe, recipe.data.val, names=tuple(work.source.names))
-    with tempfile.TemporaryDirectory() as folder:
-        measure = evaluator(recipe, held_out)
-        result = train_work(work, Path(folder) / "run", evaluate=measure, console=Console(quiet=True))
-    assert result.best_score is not None
-    return result.best_score, sum(each.numel() for each in build_vit(work.config).parameters())
-
-
 # Report
 
 
@@ -139,27 +101,12 @@ def cost_tables(results: dict[str, Any]) -> str:
             ]
             what = f"Time of a {title}" if key == "seconds" else f"Peak memory of a {title}"
             parts.append(f"{what}, {unit}, by tokens:\n\n{table(['', *(f'{s * s:,}' for s in sides)], rows)}")
-    clock = f"Medians of {results['repeats']} turns, {CLOCKS[results['clock']]}; float32"
-    return "\n\n".join([*parts, f"{clock}. {sentence(results['machine'])}"])
-
-
-def accuracy_table(results: dict[str, Any]) -> str:
-    """A row a variant, a column a seed, and the mean."""
-    seeds = range(results["seeds"])
-    rows = [
-        [variant, f"{found['parameters']:,}", *(f"{score:.3f}" for score in found["top1"]), f"{found['mean']:.3f}"]
-        for variant, found in results["accuracy"].items()
-    ]
-    header = ["", "parameters", *(f"top-1, seed {seed}" for seed in seeds), "mean"]
-    return f"{table(header, rows)}\n\n{results['epochs']} epochs each. {sentence(results['machine'])}"
+    return "\n\n".join([*parts, foot(results, "float32")])
 
 
 def parse_words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, [name for name, *_ in cases()], repeats=5)
-    parser.add_argument("--no-accuracy", action="store_true", help="train nothing")
-    parser.add_argument("--epochs", type=int, default=30, help="of each training")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each variant")
     return parser.parse_args()
 
 
@@ -171,7 +118,7 @@ def main() -> None:
         print(measure_memory(*named[words.memory_of[0]], words.memory_of[1], words.device))
         return
     results: dict[str, Any] = {"machine": describe(words.device), "repeats": words.repeats, "clock": words.clock}
-    results |= {"epochs": words.epochs, "seeds": words.seeds, "cases": {}, "accuracy": {}}
+    results["cases"] = {}
     for name, (each, side) in named.items():
         if words.only and name not in words.only:
             continue
@@ -183,20 +130,7 @@ def main() -> None:
         if found:
             results["cases"][name] = found
             print(name, found, flush=True)
-    for variant in () if words.no_accuracy else VARIANTS:
-        runs = [accuracy(variant, seed, words) for seed in range(words.seeds)]
-        scores = [score for score, _ in runs]
-        results["accuracy"][variant] = {"top1": scores, "mean": statistics.mean(scores), "parameters": runs[0][1]}
-        print(variant, results["accuracy"][variant], flush=True)
-    if words.json:
-        write_json(words.json, results)
-    for mark, text in (
-        ("attention-cost", cost_tables(results) if results["cases"] else ""),
-        ("attention-accuracy", accuracy_table(results) if results["accuracy"] else ""),
-    ):
-        print(text)
-        if words.markdown and text:
-            put_between_marks(words.markdown, mark, text)
+    publish(results, cost_tables(results), "attention-cost", words)
 
 
 if __name__ == "__main__":
