@@ -14,7 +14,7 @@ _SCORES = ("AP", "AP50", "AP75")
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> None:
-    """Draw losses, scores and learning rate over the steps.
+    """Draw losses, scores if there are any, and learning rate over the steps.
 
     Args:
         records: lines of metrics.jsonl: training lines have ``loss``, evaluation lines have ``scores``.
@@ -23,16 +23,18 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str 
     """
     training = [record for record in records if "loss" in record]
     evaluations = [record for record in records if "scores" in record]
-    figure = Figure(figsize=(13, 4))
+    names = ("loss", *(("score",) if evaluations else ()), "learning rate")
+    figure = Figure(figsize=(13 * len(names) / 3, 4))
     FigureCanvasAgg(figure)
-    losses, scores, rates = figure.subplots(1, 3)
+    panels = dict(zip(names, figure.subplots(1, len(names)), strict=True))
     # Fixed margins: fitting them to the labels takes longer than all the rest.
-    figure.subplots_adjust(left=0.05, right=0.98, top=0.85, bottom=0.13)
-    _draw_losses(losses, training)
-    _draw_scores(scores, evaluations)
+    figure.subplots_adjust(left=0.15 / len(names), right=0.98, top=0.85, bottom=0.13)
+    _draw_losses(panels["loss"], training)
+    if evaluations:
+        _draw_scores(panels["score"], evaluations)
     steps = [record["step"] for record in training]
-    rates.plot(steps, [record["rate"] for record in training], color="tab:grey")
-    for axes, name in ((losses, "loss"), (scores, "score"), (rates, "learning rate")):
+    panels["learning rate"].plot(steps, [record["rate"] for record in training], color="tab:grey")
+    for name, axes in panels.items():
         axes.set_title(name)
         axes.set_xlabel("step")
         axes.locator_params(axis="x", nbins=5)
@@ -58,9 +60,8 @@ def _draw_losses(axes: Axes, training: Sequence[Mapping[str, Any]]) -> None:
 
 def _draw_scores(axes: Axes, evaluations: Sequence[Mapping[str, Any]]) -> None:
     steps = [record["step"] for record in evaluations]
-    found = list(evaluations[-1]["scores"]) if evaluations else []
+    found = list(evaluations[-1]["scores"])
     for name in [name for name in _SCORES if name in found] or found[:3]:
         axes.plot(steps, [record["scores"].get(name) for record in evaluations], marker=".", label=name)
     axes.set_ylim(bottom=0)
-    if evaluations:
-        axes.legend(fontsize="small")
+    axes.legend(fontsize="small")

@@ -75,7 +75,8 @@ def test_curves_are_a_picture_whatever_there_is_to_draw(folder: RunFolder, steps
         folder.log({"step": 3, "scores": {"AP": 0.1, "AP50": 0.2, "APs": 0.3}})
     folder.draw()
     with Image.open(folder.curves) as picture:
-        assert picture.size == (1300, 400)
+        # Nothing measured: an empty panel of scores would look like a fault.
+        assert picture.size == ((1300, 400) if evaluated else (866, 400))
 
 
 def test_tensorboard_gets_the_same_numbers(folder: RunFolder):
