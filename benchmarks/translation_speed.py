@@ -230,7 +230,7 @@ def check_engine(models: dict[str, Any], words: argparse.Namespace) -> dict[str,
 def time_case(case: Case, models: dict[str, Any], words: argparse.Namespace) -> dict[str, list[float]]:
     """Times of both sides, taken in turns after one call each to warm up."""
     steps = {side: make_step(case, models[side], side, words) for side in SIDES}
-    return take_turns(steps, words.repeats, words.device)
+    return take_turns(steps, words.repeats, words.device, settle=2 if case.batch == 1 else 0)
 
 
 def measure_memory(case: Case, side: str, words: argparse.Namespace) -> float:

@@ -27,11 +27,19 @@ def seconds(step: Step, device: str) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def take_turns(steps: Mapping[str, Step], repeats: int, device: str, warm_up: int = 1) -> dict[str, list[float]]:
-    """Times of all sides by both clocks, A B A B, after some calls each to warm up."""
+def take_turns(
+    steps: Mapping[str, Step], repeats: int, device: str, warm_up: int = 1, settle: int = 0
+) -> dict[str, list[float]]:
+    """Times of all sides by both clocks, A B A B, after some calls each to warm up.
+
+    With ``settle``, so many calls of a side go before each that is timed: it finds its own weights in the processor's
+    cache, where one model fits and two do not.
+    """
     found: dict[str, list[float]] = {f"{side}_{clock}": [] for side in steps for clock in CLOCKS}
     for repeat in range(repeats + warm_up):
         for side, step in steps.items():
+            for _ in range(settle):
+                step()
             wall, processor = seconds(step, device)
             if repeat >= warm_up:
                 found[f"{side}_wall"].append(wall)
