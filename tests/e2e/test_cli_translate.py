@@ -33,7 +33,7 @@ TINY = [
     "0",
 ]
 
-KEPT = ["--set", "run.evaluate_every=4", "--set", "run.keep_checkpoints=2"]
+KEPT = ["--set", "run.evaluate_every=6", "--set", "run.keep_checkpoints=2"]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_evaluation_prints_bleu_with_its_signature(trained: Path, pairs: Path, c
 
 def test_the_checkpoints_that_were_kept_are_averaged(trained: Path, pairs: Path, cli, tmp_path: Path):
     assert [path.name for path in sorted((trained / "checkpoints").iterdir())] == [
-        "step-00000008.safetensors",
+        "step-00000006.safetensors",
         "step-00000012.safetensors",
     ]
     said = cli("average", trained, "--out", tmp_path / "mean.safetensors")

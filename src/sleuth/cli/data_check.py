@@ -34,7 +34,7 @@ def run_check(
     *,
     annotations: str | None,
     languages: str | None,
-    ignore: str | None,
+    ignore: str | None = None,
     quick: bool,
     every: bool,
     as_json: bool,
