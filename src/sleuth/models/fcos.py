@@ -18,6 +18,7 @@ from sleuth.backbones.vit_features import VitFeatures
 from sleuth.geometry.boxes import xyxy_to_cxcywh
 from sleuth.heads.dense import GROUPS, DenseClassHead, Tower, small
 from sleuth.models.detector import Detector
+from sleuth.models.detr import DetrBackbone
 from sleuth.models.frame import picture_share
 from sleuth.models.vit import build_vit_backbone
 from sleuth.models.vit_variants import VIT_VARIANTS
@@ -54,21 +55,7 @@ class FcosConfig:
         ValueError: a number that makes no model, with its name.
     """
 
-    backbone: Literal[
-        "resnet10",
-        "resnet14",
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "resnet101",
-        "vit-ti16",
-        "vit-s16",
-        "vit-b16",
-        "dinov2-s14",
-        "dinov2-b14",
-        "vit-cifar",
-        "vit-digits",
-    ] = "resnet50"
+    backbone: Literal[DetrBackbone, "resnet14"] = "resnet50"
     num_classes: int = 80
     num_queries: int = 100
     dim: int = 256
