@@ -7,12 +7,16 @@ from dataclasses import replace
 from sleuth.cli.sizes import parse_tiling
 from sleuth.cli.train_words import EVALUATIONS, USUAL_STEPS, TrainWords, set_length, splits, steps_and_length
 from sleuth.data.checks import check_data
+from sleuth.data.fullness import training_fullness
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.records import DetectionData
+from sleuth.data.source import PictureSource
+from sleuth.data.tiled import TiledSource
 from sleuth.geometry.tiles import Tiling
 from sleuth.training.choice import Choice, choose
 from sleuth.training.facts import DataFacts, facts_of
 from sleuth.training.machine import Machine, this_machine
+from sleuth.training.recipe import augmentation_from_table
 from sleuth.training.sections import Table
 from sleuth.training.sources import BUILT_IN_DATA
 
@@ -100,8 +104,17 @@ def _for_pictures(
         data = data.without_faulty(report)
         report = check_data(data)
     report.raise_if_fatal()
-    facts = facts_of(data, tiling)
-    return choose(facts, machine, shortest=shortest, batch_size=batch_size, length=length), facts.pictures
+    facts, pictures = facts_of(data, tiling), PictureSource(data)
+    source = pictures if tiling is None else TiledSource(pictures, tiling)
+    choice = choose(
+        facts,
+        machine,
+        shortest=shortest,
+        batch_size=batch_size,
+        length=length,
+        objects_with=lambda table: training_fullness(source, augmentation_from_table(table, "[augmentation]")).usual,
+    )
+    return choice, facts.pictures
 
 
 def _for_scenes(machine: Machine, shortest: int | None, batch_size: int | None) -> tuple[Choice, int]:

@@ -82,7 +82,7 @@ class CopyPaste:
         high, wide = hw_of(piece)
         spot = sample.image[:, top : top + high, left : left + wide]
         seen = _fading(high, wide) if piece.masks is None else piece.masks[0].float()
-        spot.copy_(torch.lerp(spot.float(), piece.image.float(), seen).round_().to(torch.uint8))
+        spot.copy_(torch.lerp(spot.float(), piece.image.float(), seen.to(spot.device)).round_().to(torch.uint8))
         if sample.masks is not None and piece.masks is not None:
             sample = self._hidden(sample, piece.masks[0], top, left)
         boxes = piece.boxes_xyxy_px + torch.tensor([left, top, left, top])

@@ -44,7 +44,7 @@ class Mosaic:
         y, x = (max(1, min(side - 1, round(side * uniform(_NEAREST, _FARTHEST)))) for side in size_hw)
         corners = [Window(0, 0, y, x), Window(0, x, y, width - x), Window(y, 0, height - y, x)]
         corners.append(Window(y, x, height - y, width - x))
-        canvas = torch.full((3, height, width), GREY, dtype=torch.uint8)
+        canvas = samples[0].image.new_full((3, height, width), GREY)
         boxes, labels, masks = [], [], []
         for sample, corner in zip(samples, corners, strict=True):
             piece = self._piece(sample, corner, size_hw, orient())

@@ -174,7 +174,7 @@ def _enough_left(boxes: Tensor, inside: Tensor, least_visible: float) -> Tensor:
 def on_canvas(sample: Sample, size_hw: tuple[int, int], top: int, left: int) -> Sample:
     """The sample set into a grey canvas, its own corner at ``top``, ``left``."""
     height, width = hw_of(sample)
-    canvas = torch.full((3, *size_hw), GREY, dtype=torch.uint8)
+    canvas = sample.image.new_full((3, *size_hw), GREY)
     canvas[:, top : top + height, left : left + width] = sample.image
     masks = None if sample.masks is None else masks_on_canvas(sample.masks, size_hw, top, left)
     boxes = sample.boxes_xyxy_px + torch.tensor([left, top, left, top])

@@ -1,12 +1,20 @@
 """Pictures in files as a source of training samples."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from sleuth.data.pictures import read_picture
 from sleuth.data.records import DetectionData, PictureRecord
 from sleuth.data.samples import Sample
 from sleuth.errors import UserError
+
+
+def _read(record: PictureRecord) -> UInt8[Tensor, "3 height width"]:
+    return read_picture(record.path)
 
 
 class PictureSource:
@@ -16,10 +24,13 @@ class PictureSource:
 
     Args:
         data: one split of a data set.
+        read: gives a record's pixels; by default those of its file.
     """
 
-    def __init__(self, data: DetectionData) -> None:
-        self.data = data
+    def __init__(
+        self, data: DetectionData, *, read: Callable[[PictureRecord], UInt8[Tensor, "3 height width"]] = _read
+    ) -> None:
+        self.data, self.read = data, read
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,7 +58,7 @@ class PictureSource:
             UserError: the picture or its masks cannot be read, or are of another size than the annotation says.
         """
         record = self.data.records[index]
-        image = read_picture(record.path)
+        image = self.read(record)
         size_hw = (image.shape[1], image.shape[2])
         if size_hw != record.size_hw:
             raise UserError(size_mismatch(record, size_hw), where=record.path, mend="correct the annotation's size")

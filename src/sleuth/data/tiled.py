@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import torch
@@ -68,6 +69,12 @@ class TiledSource:
         kept = empty[: math.floor(full * empty_share / (1 - empty_share))]
         self.num_tiles, self.num_empty = full + len(kept), len(kept)
         self._places = sorted(self._places + kept, key=lambda place: place[:2])
+
+    def with_source(self, source: PictureSource) -> "TiledSource":
+        """The same tiles of a source with the same records, such as one that reads pictures differently."""
+        tiles = copy(self)
+        tiles.source = source
+        return tiles
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ Pure: facts in, a choice with its reasons out. The settings of the training are 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sleuth.training.facts import DataFacts
 from sleuth.training.machine import Machine
+from sleuth.training.query_count import queries_for
 from sleuth.training.sections import Table
-from sleuth.training.sources import queries_for
 
 STRIDE = 32
 """Sides of the model's input are multiples of this."""
@@ -77,7 +78,13 @@ class Choice:
 
 
 def choose(
-    facts: DataFacts, machine: Machine, *, shortest: int | None = None, batch_size: int | None = None, length: str = ""
+    facts: DataFacts,
+    machine: Machine,
+    *,
+    shortest: int | None = None,
+    batch_size: int | None = None,
+    length: str = "",
+    objects_with: Callable[[Table], int] = lambda augmentation: 0,
 ) -> Choice:
     """The model and the training for these pictures on this machine.
 
@@ -87,13 +94,15 @@ def choose(
         shortest: shorter side of the pictures in pixels, where somebody has said it.
         batch_size: pictures in a step, likewise.
         length: of the run, likewise, in words; reasons tell it in place of the epochs.
+        objects_with: objects that 99 of 100 training pictures hold at most, with such an ``[augmentation]``.
     """
     gpu = machine.gpu_memory is not None
     name, why = _model(facts, machine)
     sides, why_size = _sides(facts, gpu) if shortest is None else (_of_shortest(facts, shortest), "as asked for")
     fit = _fit(facts, sides)
     batch = batch_size or _batch(name, fit, facts, machine)
-    queries, epochs = queries_for(facts.most_objects), _epochs(facts.pictures, gpu=gpu)
+    crowded = objects_with(augmentation(fit))
+    queries, epochs = queries_for(facts.most_objects, crowded), _epochs(facts.pictures, gpu=gpu)
     precision = "bf16-mixed" if machine.fast_bf16 else "32-true"
     seen = f"{min(sides)}x{max(sides)}" if facts.size_hw[0] <= facts.size_hw[1] else f"{max(sides)}x{min(sides)}"
     return Choice(
@@ -111,11 +120,18 @@ def choose(
         reasons=(
             f"{name}: {why}",
             f"pictures of {_by(facts.size_hw)} are seen at {seen} pixels: {why_size}",
-            f"{queries} queries: the fullest picture has {_count(facts.most_objects, 'object')}",
+            f"{queries} queries: {_why_queries(facts.most_objects, crowded)}",
             f"{length or f'{epochs} epochs'} of {_count(facts.pictures, 'picture')}, {batch} in a step, {precision}",
         ),
         warnings=tuple(_warnings(facts)),
     )
+
+
+def _why_queries(most_objects: int, crowded: int) -> str:
+    why = f"the fullest picture has {_count(most_objects, 'object')}"
+    if queries_for(most_objects, crowded) == queries_for(most_objects):
+        return why
+    return f"{why}, of training pictures, with mosaics, 1 in 100 has more than {crowded}"
 
 
 def augmentation(fit: tuple[int, int]) -> Table:

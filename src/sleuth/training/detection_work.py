@@ -18,6 +18,7 @@ from sleuth.training.adapter_files import save_adapters
 from sleuth.training.adapters import merged
 from sleuth.training.assemble import assemble, model_card
 from sleuth.training.batch_size import choose_batch_size
+from sleuth.training.query_count import crowding_notes
 from sleuth.training.recipe import Recipe, recipe_from_tables
 from sleuth.training.sources import check_source, training_source
 from sleuth.training.work import Autocast, BatchLoss
@@ -42,9 +43,9 @@ class DetectionWork:
         self.criterion = build_criterion(recipe.loss)
 
     def examine(self) -> list[str]:
-        """Check the pictures by their headers."""
+        """Check the pictures by their headers, and whether the model has queries for what training makes of them."""
         _, notes = check_source(self.recipe, self.source)
-        return notes
+        return notes + crowding_notes(self.recipe, self.source)
 
     def reread(self, tables: Mapping[str, Any], where: object) -> Recipe:
         """A detector's recipe from its tables."""

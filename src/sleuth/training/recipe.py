@@ -165,7 +165,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         data=fill(DataSettings, section("data"), section="data", where=where),
         scenes=fill(SceneConfig, section("scenes"), section="scenes", where=where),
         preprocess=fill(Preprocess, usual["preprocess"] | section("preprocess"), section="preprocess", where=where),
-        augmentation=_augmentation(section("augmentation"), where),
+        augmentation=augmentation_from_table(section("augmentation"), where),
         loss=fill(DetectionLossConfig, usual["loss"] | section("loss"), section="loss", where=where),
         optimizer=fill(OptimizerSettings, section("optimizer"), section="optimizer", where=where),
         schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
@@ -228,7 +228,13 @@ def _model(table: Table, where: object) -> tuple[ModelSettings, dict[str, Table]
     return dataclasses.replace(settings, family=family.name, config=config), usual
 
 
-def _augmentation(table: Table, where: object) -> Augmentation:
+def augmentation_from_table(table: Mapping[str, Any], where: object) -> Augmentation:
+    """The augmentation that an ``[augmentation]`` asks for.
+
+    Raises:
+        UserError: an unknown key or a wrong value.
+    """
+    table = dict(table)
     # `scale` is short for the paper's augmentation in proportion to another size.
     scale = table.pop("scale", None)
     if scale is None:

@@ -19,8 +19,6 @@ from sleuth.training.sections import check_keys
 
 BUILT_IN_DATA = "scenes"
 
-_LEAST_QUERIES = 50
-
 
 def open_source(recipe: Recipe, split: str, *, like: SampleSource | None = None) -> SampleSource:
     """The pictures of a split: ``train``, ``val``, or any other that the data has.
@@ -91,6 +89,9 @@ def check_source(recipe: Recipe, source: SampleSource) -> tuple[DataReport | Non
         UserError: an error that training cannot go on with, the first of them named.
     """
     whole = source.source if isinstance(source, TiledSource) else source
+    queries = recipe.model.config.num_queries
+    if isinstance(whole, SceneSource):
+        return None, _too_many(whole.most_objects, queries, "a scene")
     if not isinstance(whole, PictureSource):
         return None, []
     report = check_data(whole.data)
@@ -101,30 +102,13 @@ def check_source(recipe: Recipe, source: SampleSource) -> tuple[DataReport | Non
     notes += [f"warning: {FAULT_KINDS[fault.kind].title}: {fault.line()}" for fault in report.of("warning")[:5]]
     if len(report.of("warning")) > 5:
         notes.append(f"warning: {len(report.of('warning')) - 5} more; see them with `sleuth data check`")
-    queries = recipe.model.config.num_queries
-    if report.most_objects > queries:
-        notes.append(
-            f"warning: a picture has {report.most_objects} objects, the model finds {queries} at most: "
-            "raise model.num_queries"
-        )
-    return report, notes
+    return report, notes + _too_many(report.most_objects, queries, "a picture")
 
 
-def needed_queries(report: DataReport) -> int:
-    """How many queries a model should have for this data: half as many again as the fullest picture has objects.
-
-    At least 50, in tens.
-    """
-    return queries_for(report.most_objects)
-
-
-def queries_for(most_objects: int) -> int:
-    """The same, where the fullest picture has so many objects.
-
-    >>> queries_for(12), queries_for(50)
-    (50, 80)
-    """
-    return max(_LEAST_QUERIES, -(-3 * most_objects // 20) * 10)
+def _too_many(objects: int, queries: int, what: str) -> list[str]:
+    if objects <= queries:
+        return []
+    return [f"warning: {what} has {objects} objects, the model finds {queries} at most: raise model.num_queries"]
 
 
 def _limit(recipe: Recipe, split: str) -> int | None:

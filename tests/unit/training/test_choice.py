@@ -129,6 +129,18 @@ def test_queries_for_the_fullest_picture():
     assert chosen(most_objects=100).num_queries == 150
 
 
+def test_queries_for_mosaics_too():
+    seen = []
+    choice = choose(CELLS, CPU, objects_with=lambda table: seen.append(table) or 67)
+    assert seen == [choice.augmentation]
+    assert choice.num_queries == 70
+    said = (
+        "70 queries: the fullest picture has 28 objects, of training pictures, with mosaics, 1 in 100 has more than 67"
+    )
+    assert choice.reasons[2] == said
+    assert choose(CELLS, CPU, objects_with=lambda table: 50).reasons[2] == chosen().reasons[2]
+
+
 @pytest.mark.parametrize(
     ("facts", "says"),
     [

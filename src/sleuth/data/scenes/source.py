@@ -71,6 +71,13 @@ class SceneSource:
         """Whether each label is a thing: all but the kinds of background are."""
         return tuple(label < len(NAMES) for label in range(len(self.names)))
 
+    @property
+    def most_objects(self) -> int:
+        """Objects that a scene has at most, kinds of background included where they count as such."""
+        config = self.config
+        stuff = config.max_regions + config.lanes if self.annotations == "panoptic" else 0
+        return config.max_objects + stuff
+
     def __len__(self) -> int:
         return _DEFAULT_COUNT[self.split] if self.count is None else self.count
 
