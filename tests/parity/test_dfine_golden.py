@@ -12,8 +12,8 @@ from golden_fixture import Fixture, load_fixture
 
 from sleuth.matching.union import matching_union
 from sleuth.models.dfine import Dfine, DfineConfig, build_dfine
-from sleuth.nn.convolution import fuse_convolutions
 from sleuth.nn.distribution import edge_steps
+from sleuth.nn.folding import FoldedConvolutions
 from sleuth.queries import denoising
 from sleuth.queries.denoising import DenoisingQueries, Noise
 from sleuth.tasks.detection_loss import DetectionLoss, DetectionLossConfig, LossReport
@@ -90,9 +90,9 @@ def test_the_plain_head_and_the_steps_agree(small: Fixture, model: Dfine, run: S
 
 
 def test_a_fused_model_agrees(small: Fixture) -> None:
-    fused = fuse_convolutions(_model(small))
-    with torch.no_grad():
-        run = fused(_images(small))
+    model = _model(small)
+    with torch.no_grad(), FoldedConvolutions(model):
+        run = model(_images(small))
     small.check("deploy/pred_logits", run.logits[-1])
     small.check("deploy/pred_boxes", run.boxes_cxcywh[-1])
 

@@ -1,7 +1,6 @@
 """RT-DETRv2 against the original implementation, on weights that anyone can regenerate."""
 
 import sys
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from golden_fixture import Fixture, load_fixture
 
 from sleuth.errors import UserError
 from sleuth.models.rtdetr import RtDetr, RtDetrConfig, build_rtdetr
-from sleuth.nn.convolution import fuse_convolutions
+from sleuth.nn.folding import FoldedConvolutions
 from sleuth.queries.denoising import Noise
 from sleuth.queries.top_k import TopKQueries
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion, decode_detections
@@ -89,9 +88,8 @@ def test_decoding_agrees(square: Fixture, square_run: SetPrediction) -> None:
 
 
 def test_fused_answers_agree(square: Fixture, square_model: RtDetr) -> None:
-    fused = fuse_convolutions(deepcopy(square_model))
-    with torch.no_grad():
-        run = fused(_images(square))
+    with torch.no_grad(), FoldedConvolutions(square_model):
+        run = square_model(_images(square))
     square.check("deploy/pred_logits", run.logits[-1])
     square.check("deploy/pred_boxes", run.boxes_cxcywh[-1])
 

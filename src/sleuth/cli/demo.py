@@ -15,6 +15,7 @@ from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
 from sleuth.explain.trace import trace_model
 from sleuth.files import atomic_write, make_folder
+from sleuth.nn.folding import FoldedConvolutions
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.predictor import Predictor
 from sleuth.runtime.sources import Frame
@@ -55,7 +56,7 @@ def run_demo(folder: Path, model: str, scenes: int) -> None:
     trace = trace_model(loaded.model, preprocess_images([samples[0].image], loaded.preprocess), name=model)
     print_text(f"How the tensors flowed, measured on the first scene\n\n{trace.render()}\n")
 
-    with progress("measuring", scenes) as advance:
+    with progress("measuring", scenes) as advance, FoldedConvolutions(loaded.model):
         measured = evaluate_model(
             loaded.model,
             SceneSource("test", scenes),

@@ -26,6 +26,7 @@ from sleuth.evaluation.report import write_report
 from sleuth.evaluation.tables import tables
 from sleuth.geometry.tiles import Tiling
 from sleuth.models.detector import has_masks
+from sleuth.nn.folding import FoldedConvolutions
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.predictor import Predictor
 from sleuth.weights.checkpoint import LoadedModel
@@ -216,9 +217,10 @@ def _from_model(words: EvaluateWords) -> tuple[DetectionEvaluation, list[Path]]:
     loaded = open_model(words.model)
     usual = annotations_for(loaded) if tiling is None else "boxes"
     source = held_out(words, words.annotations or usual)
-    with progress("evaluating", len(source)) as advance:
+    model = loaded.model.to(device).eval()
+    with progress("evaluating", len(source)) as advance, FoldedConvolutions(model):
         evaluation = evaluate_model(
-            loaded.model,
+            model,
             source,
             loaded.preprocess,
             device=device,

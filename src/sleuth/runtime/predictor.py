@@ -10,6 +10,7 @@ import torch
 from sleuth.errors import UserError
 from sleuth.geometry.tiles import Tiling
 from sleuth.models.detector import Detector
+from sleuth.nn.folding import FoldedConvolutions
 from sleuth.runtime.detections import Detections
 from sleuth.runtime.devices import choose_device
 from sleuth.runtime.segments import find_masks, find_panoptic, keep_masks
@@ -63,6 +64,7 @@ class Predictor:
     def __init__(self, loaded: LoadedModel, *, device: torch.device | None = None) -> None:
         self.device = device or torch.device("cpu")
         self.model: Detector = loaded.model.to(self.device).eval()
+        self._folded = FoldedConvolutions(self.model)
         self.card: ModelCard = loaded.card
         self.preprocess = loaded.preprocess
         self.panoptic_rule = loaded.panoptic_rule
@@ -221,7 +223,8 @@ class Predictor:
     def _answer(self, waiting: _Waiting, rows: Sequence[int], wish: _Wish) -> None:
         frames = [waiting[row][0] for row in rows]
         images = preprocess_images([frame.image for frame in frames], self.preprocess).to(self.device)
-        prediction = self.model(self._as_model(images))
+        with self._folded:
+            prediction = self.model(self._as_model(images))
         sizes_hw = [_size_of(frame) for frame in frames]
         every = decode_detections(prediction, sizes_hw, threshold=wish.threshold)
         for picture, (row, frame, found) in enumerate(zip(rows, frames, every, strict=True)):
@@ -237,9 +240,10 @@ class Predictor:
         return False, False
 
     def _answer_on_tiles(self, frame: Frame, wish: _Wish, tiling: Tiling, batch_size: int) -> Detections:
-        found = detect_on_tiles(
-            self.model, frame.image, self.preprocess, tiling, threshold=wish.threshold, batch_size=batch_size
-        )
+        with self._folded:
+            found = detect_on_tiles(
+                self.model, frame.image, self.preprocess, tiling, threshold=wish.threshold, batch_size=batch_size
+            )
         return self._detections(frame, found, wish)
 
     def _as_model(self, images: ImageBatch) -> ImageBatch:

@@ -1,18 +1,22 @@
 """Pictures in, detections out: batches, order, thresholds."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import sleuth
+from sleuth.data.scenes import SceneSource
 from sleuth.errors import UserError
 from sleuth.runtime.predictor import Predictor
 from sleuth.runtime.sources import expand_sources, frames_of
 from sleuth.tasks.detection import decode_detections, preprocess_images
 from sleuth.weights.checkpoint import LoadedModel, save_model
+from sleuth.weights.resolve import open_model
 
 RNG = np.random.default_rng(4)
 SIZES = ((40, 60), (60, 40), (40, 60), (33, 90), (40, 60), (60, 40), (50, 50))
@@ -107,8 +111,6 @@ def test_answers_that_are_not_finite_are_left_out(loaded: LoadedModel, monkeypat
 
 
 def test_half_precision_models_answer_in_float32(loaded: LoadedModel):
-    from copy import deepcopy
-
     half = Predictor(LoadedModel(deepcopy(loaded.model).to(torch.bfloat16), loaded.card))
     (found,) = half.predict(PICTURES[0], threshold=0.0)
     assert found.scores.dtype == found.boxes_xyxy_px.dtype == torch.float32
@@ -167,3 +169,25 @@ def test_tiles_of_a_large_picture(detector: Predictor):
 def test_tiles_that_make_no_sense(detector: Predictor, words, said: str):
     with pytest.raises(UserError, match=said):
         detector.predict(PICTURES[0], **words)
+
+
+def test_norms_are_folded_while_it_looks_and_only_then(tmp_path: Path):
+    loaded = open_model("sleuth-scenes")
+    plain, detector = deepcopy(loaded.model), Predictor(loaded)
+    scene = SceneSource("test", 1).load(0)
+    computed = []
+    for norm in detector.model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.register_forward_hook(lambda norm, given, made: computed.append(made is not given[0]))
+    (found,) = detector.predict(scene.image, threshold=0.05)
+    assert computed
+    assert not any(computed)
+    with torch.inference_mode():
+        prediction = plain(preprocess_images([scene.image], detector.preprocess))
+    (raw,) = decode_detections(prediction, [scene.size_hw], threshold=0.05)
+    torch.testing.assert_close(found.scores, raw.scores, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.boxes_xyxy_px, raw.boxes_xyxy_px, atol=1e-4 * 128, rtol=0)
+    # What is saved afterwards is the model as it was.
+    save_model(tmp_path / "same.safetensors", detector.model, detector.card)
+    again = open_model(tmp_path / "same.safetensors").model.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in plain.state_dict().items())
