@@ -37,6 +37,7 @@ class Shortlist:
         scale, rough = _as_bytes(self.weight)
         self.greatest = float(self.weight.norm(dim=1).max())
         self.moved = float((self.weight - scale * rough).norm(dim=1).max())
+        self.greatest_bias = 0.0 if self.bias is None else float(self.bias.abs().max())
         self._scale = scale[:, 0].contiguous()
         self._zeros = torch.zeros(len(rough), dtype=torch.int32)
         self._packed = torch.ops.onednn.qlinear_prepack(rough.to(torch.int8), None)
@@ -49,13 +50,12 @@ class Shortlist:
             banned: words that are left out; not all of them.
         """
         rough, off = self._rough(states)
-        rough[:, list(banned)] = float("-inf")
+        left_out = torch.tensor(banned, dtype=torch.long)
         # The best word is at most `off` worse than it seems, and the one that seems best at most as much better.
-        rows, words = _at_least(rough, rough.amax(1) - 2 * off)
+        rows, words = _near_the_best(rough.index_fill_(1, left_out, float("-inf")), 2 * off)
         if len(words) > _MOST_WORDS * len(states):
-            scores = F.linear(states, self.weight, self.bias)
-            scores[:, list(banned)] = float("-inf")
-            rows, words = _at_least(scores, scores.amax(1))
+            scores = F.linear(states, self.weight, self.bias).index_fill_(1, left_out, float("-inf"))
+            rows, words = _near_the_best(scores, torch.zeros(len(states)))
         scores = (states[rows] * self.weight[words]).sum(1)
         if self.bias is not None:
             scores = scores + self.bias[words]
@@ -74,12 +74,13 @@ class Shortlist:
             *(None, 1.0, 0, torch.float32, "none", [], ""),
         )[: len(near)]
         near = scale * near
-        off = self.greatest * ((states - near).norm(dim=1) + _SUMMING * states.norm(dim=1))
-        off = off + self.moved * near.norm(dim=1)
+        length = near.norm(dim=1)
+        off = self.greatest * ((states - near).norm(dim=1) + _SUMMING * states.norm(dim=1)) + self.moved * length
         if self.bias is None:
             return rough.mul_(scale), off
-        rough = torch.addcmul(self.bias, rough, scale)
-        return rough, off + _SUMMING * rough.abs().amax(1)
+        # Nor is a bias added exactly: rounding is in proportion to the greatest that a sum can be.
+        most = (self.greatest + self.moved) * length + self.greatest_bias
+        return torch.addcmul(self.bias, rough, scale), off + _SUMMING * most
 
 
 def worth_a_shortlist(head: nn.Module) -> bool:
@@ -106,14 +107,17 @@ def _as_bytes(x: Float[Tensor, "rows dim"]) -> tuple[Float[Tensor, "rows 1"], Fl
     return scale, (x / scale).round_().clamp_(-_GREATEST_BYTE, _GREATEST_BYTE)
 
 
-def _at_least(
-    scores: Float[Tensor, "rows words"], least: Float[Tensor, " rows"]
+def _near_the_best(
+    scores: Float[Tensor, "rows words"], slack: Float[Tensor, " rows"]
 ) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"]]:
-    """Rows and words whose score is at least so much: blocks with no such word are passed over by their maximum."""
+    """Rows and words whose score is at most so much below the row's best: blocks are passed over by their maximum."""
     size = math.isqrt(scores.shape[1])
     blocks = scores.shape[1] // size
     cut, rest = scores[:, : blocks * size].unflatten(1, (blocks, size)), scores[:, blocks * size :]
-    rows, places = (cut.amax(-1) >= least[:, None]).nonzero(as_tuple=True)
+    tops = cut.amax(-1)
+    best = torch.cat((tops, rest), 1).amax(1)
+    least = best - slack
+    rows, places = (tops >= least[:, None]).nonzero(as_tuple=True)
     found, within = (cut[rows, places] >= least[rows, None]).nonzero(as_tuple=True)
     late_rows, late = (rest >= least[:, None]).nonzero(as_tuple=True)
     words = torch.cat((places[found] * size + within, late + blocks * size))

@@ -22,7 +22,9 @@ class SwappedForwards:
     """
 
     def __init__(self, layers: Iterable[nn.Module], make: Callable[[nn.Linear], Forward]) -> None:
-        self._forwards: list[tuple[nn.Module, Forward]] = [(layer, make(layer)) for layer in layers if _is_plain(layer)]
+        self._forwards: list[tuple[nn.Module, Forward]] = [
+            (layer, make(layer)) for layer in layers if is_plain_linear(layer)
+        ]
         self._entered: list[nn.Module] = []
 
     def __enter__(self) -> None:
@@ -38,5 +40,6 @@ class SwappedForwards:
             del self._entered.pop().forward
 
 
-def _is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
+def is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it is no adapter or other kind of linear layer, and computes in float32 on a processor."""
     return type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32

@@ -146,7 +146,8 @@ class CTranslate2Engine:
             sampling_topk=(options.top_k or 0) if options.sample else 1,
             sampling_topp=options.top_p if options.sample else 1.0,
             sampling_temperature=options.temperature if options.sample else 1.0,
-            return_scores=True,
+            # Greedy search without them does not add up the vocabulary.
+            return_scores=options.beams > 1 or options.sample or options.word_scores or forced > 0,
             return_end_token=True,
         )
         made = [self._ranked(result, forced, options) for result in results]
@@ -156,7 +157,8 @@ class CTranslate2Engine:
     def _ranked(self, result: Any, forced: int, options: DecodingOptions) -> list[Hypothesis]:
         """The engine's answers, ranked by the length penalty that was asked for."""
         made = []
-        for pieces, score in zip(result.hypotheses, result.scores, strict=True):
+        scores = result.scores or [None] * len(result.hypotheses)
+        for pieces, score in zip(result.hypotheses, scores, strict=True):
             ids = [self._ids[piece] for piece in pieces]
             ended = bool(ids) and ids[-1] == self.target.eos_id
             cut = options.force_eos and not ended
@@ -178,17 +180,34 @@ class CTranslate2Engine:
         """Scored by the log-probability of each added word, for which the engine reads its answers once more."""
         owners = [number for number, hypotheses in enumerate(made) for _ in hypotheses]
         every = [hypothesis for hypotheses in made for hypothesis in hypotheses]
-        targets = [[self._target[word] for word in hypothesis.ids] for hypothesis in every]
+        # The engine reads EOS as well, for which a translation of all the positions has no room: its last word is what
+        # the search's own score has beyond the others.
+        fills = [not hypothesis.finished and len(hypothesis.ids) >= self.max_positions for hypothesis in every]
+        targets = [
+            [self._target[word] for word in (hypothesis.ids[:-1] if full else hypothesis.ids)]
+            for hypothesis, full in zip(every, fills, strict=True)
+        ]
         scored = self._translator.score_batch([pieces[owner] for owner in owners], targets, max_input_length=0)
         found: list[list[Hypothesis]] = [[] for _ in made]
-        for owner, hypothesis, result in zip(owners, every, scored, strict=True):
-            added = tuple(result.log_probs[forced : None if hypothesis.finished else -1])
+        for owner, hypothesis, full, result in zip(owners, every, fills, scored, strict=True):
+            read = result.log_probs if hypothesis.finished else result.log_probs[:-1]
+            if full:
+                read = [*read, _total(hypothesis, forced, options) - sum(read)]
+            added = tuple(read[forced:])
             if options.force_eos and len(hypothesis.ids) - forced == limit:
                 added = (*added[:-1], 0.0)  # a forced end costs nothing
             score = options.normalised(sum(added), max(len(added), 1)) if options.beams > 1 else sum(added)
             words = added if options.word_scores else None
             found[owner].append(replace(hypothesis, score=score, word_scores=words))
         return [sorted(hypotheses, key=_rank) for hypotheses in found]
+
+
+def _total(hypothesis: Hypothesis, forced: int, options: DecodingOptions) -> float:
+    """The log-probability that the search found, without the length penalty."""
+    assert hypothesis.score is not None
+    if options.beams == 1:
+        return hypothesis.score
+    return hypothesis.score / options.normalised(1.0, max(len(hypothesis.ids) - forced, 1))
 
 
 def _rank(hypothesis: Hypothesis) -> float:

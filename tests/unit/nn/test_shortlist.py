@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sleuth.nn.shortlist import Shortlist, _at_least, multiplies_bytes, worth_a_shortlist
+from sleuth.nn.shortlist import Shortlist, _near_the_best, multiplies_bytes, worth_a_shortlist
 
 needs_bytes = pytest.mark.skipif(not multiplies_bytes(), reason="this processor has no product of bytes (VNNI or AMX)")
 
@@ -96,11 +96,12 @@ def test_a_state_of_zeros_asks_the_bias_alone():
     assert Shortlist(made).best(torch.zeros(2, 16)).tolist() == [int(made.bias.argmax())] * 2
 
 
-def test_all_words_at_a_score_or_above_are_found():
-    scores = torch.randn(6, 103)
-    rows, words = _at_least(scores, torch.full((6,), 0.5))
+def test_all_words_near_the_best_are_found():
+    scores, slack = torch.randn(6, 103), torch.linspace(0, 2, 6)
+    rows, words = _near_the_best(scores, slack)
     found = set(zip(rows.tolist(), words.tolist(), strict=True))
-    assert found == {(r, w) for r in range(6) for w in range(103) if scores[r, w] >= 0.5}
+    least = scores.amax(1) - slack
+    assert found == {(r, w) for r in range(6) for w in range(103) if scores[r, w] >= least[r]}
 
 
 def test_small_heads_and_other_types_do_without():

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from sleuth.nn.turned import TurnedWeights
+from sleuth.nn.turned import TurnedProduct, TurnedWeights
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(3, 5), (2, 1, 5), (2, 3, 5)])
+@pytest.mark.parametrize("shape", [(3, 5), (2, 1, 5), (2, 3, 5), (9, 5), (7, 9, 5), (64, 5), (0, 5)])
 def test_the_same_product(bias: bool, shape: tuple[int, ...]) -> None:
     layer, x = nn.Linear(5, 7, bias=bias), torch.randn(*shape)
     expected = layer(x)
@@ -19,6 +19,17 @@ def test_the_same_product(bias: bool, shape: tuple[int, ...]) -> None:
     assert "forward" not in vars(layer)
     with turned:
         torch.testing.assert_close(layer(x), expected)
+
+
+def test_a_copy_is_made_when_it_first_pays() -> None:
+    layer = nn.Linear(5, 7)
+    product = TurnedProduct(layer.weight, layer.bias)
+    for rows in (1, 8, 64, 300):
+        product(torch.randn(rows, 5))
+        assert product._turned is None
+    product(torch.randn(9, 5))
+    assert product._turned is not None
+    assert product._turned.is_contiguous()
 
 
 def test_the_layers_come_back_whatever_happens() -> None:

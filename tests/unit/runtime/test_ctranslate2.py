@@ -92,9 +92,15 @@ def steps(model: Seq2Seq, sentence: list[int], hypothesis: Hypothesis) -> list[f
 def test_scores_of_greedy_search_are_log_probabilities(
     engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer
 ) -> None:
-    for sentence, (found,) in zip(sentences(tokenizer), engine.translate_ids(sentences(tokenizer)), strict=True):
+    given = sentences(tokenizer)
+    options = DecodingOptions(word_scores=True)
+    for sentence, (found,) in zip(given, engine.translate_ids(given, options), strict=True):
         if sentence:
             assert found.score == pytest.approx(sum(steps(model, sentence, found)), abs=1e-3)
+    # As in PyTorch, they are added up only for those who ask.
+    assert all(
+        found.score is None for sentence, (found,) in zip(given, engine.translate_ids(given), strict=True) if sentence
+    )
 
 
 @pytest.mark.parametrize("penalty", ["gnmt", "power"])

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.language import closing_ranks
-from sleuth.tasks.decoding.captured import CapturedSteps
 from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
 from sleuth.tasks.decoding.sources import Sources
+from sleuth.tasks.decoding.steps import Steps
 from sleuth.tasks.decoding.top import normalise_, top_words
 
 _DEAD = float("-inf")
@@ -155,7 +155,7 @@ def _seats(parents: list[int], beams: int) -> list[int]:
 
 
 def search(
-    model: Seq2Seq, sources: Sources, options: DecodingOptions, steps: Seq2Seq | CapturedSteps | None = None
+    model: Seq2Seq, sources: Sources, options: DecodingOptions, steps: Steps | None = None
 ) -> list[list[Hypothesis]]:
     """Translate a batch by beam search: the best ``n_best`` translations of each sentence, best first.
 

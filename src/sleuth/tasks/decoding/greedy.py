@@ -9,16 +9,13 @@ from torch import Tensor
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.language import closing_ranks
 from sleuth.nn.shortlist import Shortlist
-from sleuth.tasks.decoding.captured import CapturedSteps
 from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.options import DecodingOptions, Hypothesis
 from sleuth.tasks.decoding.rules import Rules
 from sleuth.tasks.decoding.sampling import Choose
 from sleuth.tasks.decoding.sources import Sources
+from sleuth.tasks.decoding.steps import Steps
 from sleuth.tasks.decoding.top import top_words
-
-Steps = Seq2Seq | CapturedSteps
-"""What takes the decoder's steps."""
 
 
 @dataclass

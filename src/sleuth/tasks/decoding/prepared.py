@@ -5,24 +5,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sleuth.models.seq2seq import Seq2Seq
+from sleuth.nn.flat_decoder import can_be_flat
 from sleuth.nn.shortlist import Shortlist, worth_a_shortlist
 from sleuth.nn.turned import TurnedWeights
 from sleuth.tasks.decoding.captured import CapturedSteps
+from sleuth.tasks.decoding.steps import FlatSteps, Steps
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Copies of a model's weights; they hold as long as the weights do not change.
+    """Copies of a model's weights; they hold as long as neither the weights nor the cores of attention change.
 
     Args:
-        turned: of the layers that every step goes through.
+        turned: of layers that a step goes through.
         shortlist: of the head, for greedy search; None where it would not be faster.
-        steps: the model's steps recorded on a GPU; None elsewhere.
+        steps: takes the model's steps in its stead: recorded on a GPU, with fewer calls on a processor; None where the
+            model takes them itself.
     """
 
     turned: TurnedWeights
     shortlist: Shortlist | None = None
-    steps: CapturedSteps | None = None
+    steps: Steps | None = None
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -34,13 +37,15 @@ class Prepared:
 def prepare(model: Seq2Seq) -> Prepared:
     """What makes a model that is to translate a lot faster.
 
-    On a processor, copies: as much memory as the decoder and one and a quarter heads. On a GPU, steps that are recorded
-    as they come, with caches of their own.
+    On a processor, copies: a quarter of the head; what makes the decoder's queries, keys and values; and, when a batch
+    is of a size that gains by it, decoder and head once more. On a GPU, steps that are recorded as they come, with
+    caches of their own.
     """
     if model.head.weight.device.type == "cuda":
         return Prepared(TurnedWeights(()), steps=CapturedSteps(model))
-    turned = TurnedWeights([*model.decoder.step_linears(), model.head])
-    return Prepared(turned, Shortlist(model.head) if worth_a_shortlist(model.head) else None)
+    flat = FlatSteps(model) if can_be_flat(model.decoder) else None
+    turned = TurnedWeights([model.head] if flat else [*model.decoder.step_linears(), model.head])
+    return Prepared(turned, Shortlist(model.head) if worth_a_shortlist(model.head) else None, flat)
 
 
 def unprepared() -> Prepared:

@@ -18,13 +18,15 @@ _ROWS_WORTH_COPIES = 256
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and back in the mode that it was in."""
-    was_training = model.training
-    model.eval()
+    """The model in evaluation mode, and each part back in the mode that it was in."""
+    learning = [module for module in model.modules() if module.training]
+    for module in learning:
+        module.training = False
     try:
         yield
     finally:
-        model.train(was_training)
+        for module in learning:
+            module.training = True
 
 
 def translate_ids(

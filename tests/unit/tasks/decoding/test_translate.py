@@ -19,6 +19,8 @@ from sleuth.tasks.decoding import (
 from sleuth.tasks.decoding.encoding import encode_sources
 from sleuth.tasks.decoding.prepared import Prepared
 from sleuth.tasks.decoding.sources import batches
+from sleuth.tasks.decoding.steps import FlatSteps
+from sleuth.tasks.decoding.translate import evaluating
 
 sys.path.insert(0, str(Path(__file__).parent))
 from decoding_models import CONFIG, some_sentences, writer
@@ -87,15 +89,28 @@ def test_what_the_model_cannot_read_is_refused(sentence: list[int], prefix: list
         translate_ids(writer(), [[4], sentence], prefixes=[[], prefix])
 
 
+def test_evaluating_leaves_each_part_in_its_mode() -> None:
+    model = writer().train()
+    model.encoder.eval()
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert model.training
+    assert model.decoder.training
+    assert not model.encoder.training
+
+
 def test_prefixes_are_as_many_as_sentences() -> None:
     with pytest.raises(ValueError, match="2 sentences, but 1 of forced prefix"):
         translate_ids(writer(), [[4], [5]], prefixes=[[]])
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_copies_of_weights_change_no_word(beams: int) -> None:
-    model, sentences, options = writer(), some_sentences(9), DecodingOptions(beams=beams, max_length=9)
+@pytest.mark.parametrize("numbers", [{}, {"pre_norm": True, "activation": "silu", "decoder_num_heads": 4}])
+def test_copies_of_weights_change_no_word(beams: int, numbers: dict[str, object]) -> None:
+    model, sentences = writer(**numbers), some_sentences(9)
+    options = DecodingOptions(beams=beams, max_length=9)
     prepared = prepare(model)
+    assert isinstance(prepared.steps, FlatSteps)
     found = translate_ids(model, sentences, options, prepared=prepared)
     assert [best.ids for (best,) in found] == [best.ids for (best,) in translate_ids(model, sentences, options)]
     assert not any("forward" in vars(module) for module in model.modules())
