@@ -14,9 +14,11 @@ from sleuth.tasks.classification import ClassificationLossConfig, classifier_pre
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.training.adapters import LoraSettings
 from sleuth.training.optimizer import OptimizerSettings
+from sleuth.training.recipe_sections import RecipeSections, own_keys, section_tables, take_own
 from sleuth.training.run_settings import RunSettings
 from sleuth.training.schedule import ScheduleSettings
 from sleuth.training.sections import Table, check_keys, fill, plain, toml_text
+from sleuth.training.usual import usual_of_vit
 from sleuth.weights.classifiers import open_classifier
 
 FAMILY = "vit"
@@ -94,8 +96,7 @@ class ClassificationRecipe:
 
     def tables(self) -> dict[str, Table]:
         """The resolved recipe as plain tables, every key written out."""
-        sections = {section.name: getattr(self, section.name) for section in dataclasses.fields(self)}
-        tables = {name: plain(section) for name, section in sections.items() if section is not None}
+        tables = section_tables(self)
         config = tables["model"].pop("config")
         del config[_FROM_DATA]
         config["image_hw"] = list(config["image_hw"])
@@ -106,44 +107,27 @@ class ClassificationRecipe:
         return toml_text(self.tables())
 
 
-_USUAL: Mapping[str, Table] = {
-    "optimizer": {"rate": 1e-3, "weight_decay": 0.05, "clip": 1.0, "batch_size": 128, "decay_norms": False},
-    "schedule": {"kind": "cosine"},
-    "run": {"score": "top-1", "channels_last": False},
-}
-"""What differs from the defaults of detectors."""
-
-
 def classification_recipe(tables: Mapping[str, Any], *, where: object) -> ClassificationRecipe:
     """A recipe from its tables, each checked against the settings that it fills.
 
     Raises:
         UserError: an unknown key or section, named with the nearest, or a wrong value.
     """
-    known = [section.name for section in dataclasses.fields(ClassificationRecipe)]
-    check_keys(tables, known, what="section", where=where)
-    for name, table in tables.items():
-        if not isinstance(table, Mapping):
-            raise UserError(f"{name} is not a section", where=where, mend=f"write [{name}] and its keys below")
-
-    def section(name: str) -> Table:
-        return {**_USUAL.get(name, {}), **tables.get(name, {})}
-
-    model, preprocess = _model(section("model"), where)
-    optimizer = section("optimizer")
+    usual = usual_of_vit(batch_size=128, score="top-1")
+    given = RecipeSections(tables, ClassificationRecipe, where=where, usual=usual)
+    model, preprocess = _model(given.table("model"), where)
     # The whole model learns at one rate, unless somebody says otherwise.
-    optimizer.setdefault("backbone_rate", optimizer["rate"])
-    lora = {"targets": ["qkv"], "full": ["head"]} | section("lora")
+    rate = given.table("optimizer")["rate"]
     recipe = ClassificationRecipe(
         model=model,
-        data=fill(ClassDataSettings, section("data"), section="data", where=where),
-        preprocess=fill(Preprocess, plain(preprocess) | section("preprocess"), section="preprocess", where=where),
-        augmentation=fill(ClassAugmentation, section("augmentation"), section="augmentation", where=where),
-        loss=fill(ClassificationLossConfig, section("loss"), section="loss", where=where),
-        optimizer=fill(OptimizerSettings, optimizer, section="optimizer", where=where),
-        schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
-        run=fill(RunSettings, section("run"), section="run", where=where),
-        lora=fill(LoraSettings, lora, section="lora", where=where) if "lora" in tables else None,
+        data=given.fill(ClassDataSettings, "data"),
+        preprocess=given.fill(Preprocess, "preprocess", plain(preprocess)),
+        augmentation=given.fill(ClassAugmentation, "augmentation"),
+        loss=given.fill(ClassificationLossConfig, "loss"),
+        optimizer=given.fill(OptimizerSettings, "optimizer", {"backbone_rate": rate}),
+        schedule=given.fill(ScheduleSettings, "schedule"),
+        run=given.fill(RunSettings, "run"),
+        lora=given.fill(LoraSettings, "lora") if "lora" in given else None,
     )
     _check(recipe, where)
     return recipe
@@ -162,12 +146,9 @@ def _check(recipe: ClassificationRecipe, where: object) -> None:
         raise UserError(what, where=where, mend="make model.image_hw larger, or model.patch_size smaller")
 
 
-_MODEL_KEYS = tuple(each.name for each in dataclasses.fields(ClassifierSettings) if each.name != "config")
-
-
 def _model(table: Table, where: object) -> tuple[ClassifierSettings, Preprocess]:
     """The settings of a model, and how it sees pictures of its own accord."""
-    own: Table = {key: table.pop(key) for key in _MODEL_KEYS if key in table}
+    own = take_own(table, ClassifierSettings)
     settings = fill(ClassifierSettings, own, section="model", where=where)
     if _FROM_DATA in table:
         what = f"model.{_FROM_DATA} is not set in a recipe"
@@ -183,7 +164,7 @@ def _model(table: Table, where: object) -> tuple[ClassifierSettings, Preprocess]
     else:  # a resolved recipe, whose run can be resumed without the model that it started from
         base = VitConfig()
     valid = [each.name for each in dataclasses.fields(VitConfig) if each.name != _FROM_DATA]
-    check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
+    check_keys(table, [*valid, *own_keys(ClassifierSettings)], what="key in [model]", where=where)
     config = fill(VitConfig, dataclasses.asdict(base) | {"num_classes": 2} | table, section="model", where=where)
     seen = start.preprocess if start is not None else classifier_preprocess(config.image_hw)
     return dataclasses.replace(settings, config=config), seen

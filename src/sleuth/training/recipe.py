@@ -17,6 +17,7 @@ from sleuth.tasks.detection import DetectionLossConfig, Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
 from sleuth.training.adapters import LoraSettings
 from sleuth.training.optimizer import OptimizerSettings
+from sleuth.training.recipe_sections import RecipeSections, own_keys, section_tables, take_own
 from sleuth.training.run_settings import RunSettings
 from sleuth.training.schedule import ScheduleSettings
 from sleuth.training.sections import Table, check_keys, fill, plain, read_toml, set_value, toml_text
@@ -118,8 +119,7 @@ class Recipe:
 
     def tables(self) -> dict[str, Table]:
         """The resolved recipe as plain tables, every key written out."""
-        sections = {section.name: getattr(self, section.name) for section in dataclasses.fields(self)}
-        tables = {name: plain(section) for name, section in sections.items() if section is not None}
+        tables = section_tables(self)
         config = tables["model"].pop("config")
         del config["num_classes"]
         return tables | {"model": tables["model"] | config}
@@ -147,31 +147,24 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
     Raises:
         UserError: as for :func:`load_recipe`.
     """
-    check_keys(tables, [section.name for section in dataclasses.fields(Recipe)], what="section", where=where)
-    for name, table in tables.items():
-        if not isinstance(table, Mapping):
-            raise UserError(f"{name} is not a section", where=where, mend=f"write [{name}] and its keys below")
-
-    def section(name: str) -> Table:
-        return dict(tables.get(name, {}))
-
-    model, usual = _model(section("model"), where)
-    if "lora" in tables and not model.weights:
+    given = RecipeSections(tables, Recipe, where=where)
+    model, usual = _model(given.table("model"), where)
+    if "lora" in given and not model.weights:
         raise UserError(
             "[lora] adapts a model, and none is named", where=where, mend="name one with model.weights, or --model"
         )
     recipe = Recipe(
         model=model,
-        data=fill(DataSettings, section("data"), section="data", where=where),
-        scenes=fill(SceneConfig, section("scenes"), section="scenes", where=where),
-        preprocess=fill(Preprocess, usual["preprocess"] | section("preprocess"), section="preprocess", where=where),
-        augmentation=augmentation_from_table(section("augmentation"), where),
-        loss=fill(DetectionLossConfig, usual["loss"] | section("loss"), section="loss", where=where),
-        optimizer=fill(OptimizerSettings, section("optimizer"), section="optimizer", where=where),
-        schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
-        run=fill(RunSettings, section("run"), section="run", where=where),
-        panoptic=fill(PanopticRule, section("panoptic"), section="panoptic", where=where),
-        lora=fill(LoraSettings, section("lora"), section="lora", where=where) if "lora" in tables else None,
+        data=given.fill(DataSettings, "data"),
+        scenes=given.fill(SceneConfig, "scenes"),
+        preprocess=given.fill(Preprocess, "preprocess", usual["preprocess"]),
+        augmentation=augmentation_from_table(given.table("augmentation"), where),
+        loss=given.fill(DetectionLossConfig, "loss", usual["loss"]),
+        optimizer=given.fill(OptimizerSettings, "optimizer"),
+        schedule=given.fill(ScheduleSettings, "schedule"),
+        run=given.fill(RunSettings, "run"),
+        panoptic=given.fill(PanopticRule, "panoptic"),
+        lora=given.fill(LoraSettings, "lora") if "lora" in given else None,
     )
     _check_together(recipe, where)
     return recipe
@@ -193,12 +186,9 @@ def _check_together(recipe: Recipe, where: object) -> None:
         )
 
 
-_MODEL_KEYS = tuple(field.name for field in dataclasses.fields(ModelSettings) if field.name != "config")
-
-
 def _model(table: Table, where: object) -> tuple[ModelSettings, dict[str, Table]]:
     """The settings of a model, and what other sections hold of its own accord: how it sees pictures, and its losses."""
-    own: Table = {key: table.pop(key) for key in _MODEL_KEYS if key in table}
+    own = take_own(table, ModelSettings)
     settings = fill(ModelSettings, own, section="model", where=where)
     if "num_classes" in table:
         raise UserError(
@@ -222,7 +212,7 @@ def _model(table: Table, where: object) -> tuple[ModelSettings, dict[str, Table]
         what = f"model.family = {settings.family}, but {settings.name or settings.weights} is a {family.name}"
         raise UserError(what, where=where, mend=f"models of that family: {', '.join(names_of(settings.family))}")
     valid = [key for key in field_names(family.config) if key != "num_classes"]
-    check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
+    check_keys(table, [*valid, *own_keys(ModelSettings)], what="key in [model]", where=where)
     config = fill(family.config, dataclasses.asdict(base) | table, section="model", where=where)
     usual = {"preprocess": plain(preprocess), "loss": plain(loss)}
     return dataclasses.replace(settings, family=family.name, config=config), usual

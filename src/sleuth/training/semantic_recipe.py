@@ -14,9 +14,11 @@ from sleuth.models.vit import VitConfig
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.semantic import SemanticLossConfig, semantic_preprocess
 from sleuth.training.optimizer import OptimizerSettings
+from sleuth.training.recipe_sections import RecipeSections, own_keys, section_tables, take_own
 from sleuth.training.run_settings import RunSettings
 from sleuth.training.schedule import ScheduleSettings
 from sleuth.training.sections import Table, check_keys, fill, plain, toml_text
+from sleuth.training.usual import usual_of_vit
 from sleuth.weights.classifiers import open_classifier
 from sleuth.weights.segmenter import is_segmenter, open_segmenter
 
@@ -99,7 +101,7 @@ class SemanticRecipe:
 
     def tables(self) -> dict[str, Table]:
         """The resolved recipe as plain tables, every key written out."""
-        tables = {each.name: plain(getattr(self, each.name)) for each in dataclasses.fields(self)}
+        tables = section_tables(self)
         config = tables["model"].pop("config")
         numbers = {key: value for key, value in config.pop("vit").items() if key not in _NOT_OF_A_RECIPE} | config
         del numbers["num_classes"]
@@ -112,46 +114,31 @@ class SemanticRecipe:
         return toml_text(self.tables())
 
 
-_USUAL: Mapping[str, Table] = {
-    "optimizer": {"rate": 1e-3, "weight_decay": 0.05, "clip": 1.0, "batch_size": 8, "decay_norms": False},
-    "schedule": {"kind": "cosine"},
-    "run": {"score": "mIoU", "channels_last": False},
-}
-"""What differs from the defaults of detectors."""
-
-
 def semantic_recipe(tables: Mapping[str, Any], *, where: object) -> SemanticRecipe:
     """A recipe from its tables, each checked against the settings that it fills.
 
     Raises:
         UserError: an unknown key or section, named with the nearest, or a wrong value.
     """
-    check_keys(tables, [each.name for each in dataclasses.fields(SemanticRecipe)], what="section", where=where)
-    for name, table in tables.items():
-        if not isinstance(table, Mapping):
-            raise UserError(f"{name} is not a section", where=where, mend=f"write [{name}] and its keys below")
-
-    def section(name: str) -> Table:
-        return {**_USUAL.get(name, {}), **tables.get(name, {})}
-
-    model, preprocess = _model(section("model"), where)
-    optimizer = section("optimizer")
+    usual = usual_of_vit(batch_size=8, score="mIoU")
+    given = RecipeSections(tables, SemanticRecipe, where=where, usual=usual)
+    model, preprocess = _model(given.table("model"), where)
     # Without weights to start from, all of the model learns at one rate.
-    optimizer.setdefault("backbone_rate", optimizer["rate"] / (10 if model.weights else 1))
-    augmentation = fill(SemanticAugmentation, section("augmentation"), section="augmentation", where=where)
+    rate = given.table("optimizer")["rate"] / (10 if model.weights else 1)
+    augmentation = given.fill(SemanticAugmentation, "augmentation")
     if not is_segmenter(model.weights) or model.name:
         # A classifier knows the colours of pictures, but not how large they are to be seen here.
         usual = semantic_preprocess(augmentation.crop_hw or model.config.vit.image_hw)
         preprocess = dataclasses.replace(preprocess, shortest=usual.shortest, longest=usual.longest)
     recipe = SemanticRecipe(
         model=model,
-        data=fill(SemanticDataSettings, section("data"), section="data", where=where),
-        preprocess=fill(Preprocess, plain(preprocess) | section("preprocess"), section="preprocess", where=where),
+        data=given.fill(SemanticDataSettings, "data"),
+        preprocess=given.fill(Preprocess, "preprocess", plain(preprocess)),
         augmentation=augmentation,
-        loss=fill(SemanticLossConfig, section("loss"), section="loss", where=where),
-        optimizer=fill(OptimizerSettings, optimizer, section="optimizer", where=where),
-        schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
-        run=fill(RunSettings, section("run"), section="run", where=where),
+        loss=given.fill(SemanticLossConfig, "loss"),
+        optimizer=given.fill(OptimizerSettings, "optimizer", {"backbone_rate": rate}),
+        schedule=given.fill(ScheduleSettings, "schedule"),
+        run=given.fill(RunSettings, "run"),
     )
     _check(recipe, where)
     return recipe
@@ -171,18 +158,17 @@ def _check(recipe: SemanticRecipe, where: object) -> None:
         raise UserError(what, where=where, mend="leave it out")
 
 
-_OWN = tuple(each.name for each in dataclasses.fields(SegmenterSettings) if each.name != "config")
 _OF_HEAD = tuple(each.name for each in dataclasses.fields(SegmenterConfig) if each.name not in ("vit", "num_classes"))
 _OF_VIT = tuple(each.name for each in dataclasses.fields(VitConfig) if each.name not in _NOT_OF_A_RECIPE)
 
 
 def _model(table: Table, where: object) -> tuple[SegmenterSettings, Preprocess]:
     """The settings of a model, and how it sees pictures of its own accord; of a classifier, the colours alone."""
-    own: Table = {key: table.pop(key) for key in _OWN if key in table}
+    own = take_own(table, SegmenterSettings)
     settings = fill(SegmenterSettings, own, section="model", where=where)
     if settings.family != FAMILY:
         raise UserError(f"model.family = {settings.family!r} is not {FAMILY!r}", where=where, mend="leave it out")
-    check_keys(table, [*_OWN, *_OF_HEAD, *_OF_VIT], what="key in [model]", where=where)
+    check_keys(table, [*own_keys(SegmenterSettings), *_OF_HEAD, *_OF_VIT], what="key in [model]", where=where)
     seen = Preprocess()
     if settings.weights and "name" not in own:
         settings = dataclasses.replace(settings, name="")

@@ -13,9 +13,10 @@ from sleuth.tasks.tokenizer import Normalise
 from sleuth.tasks.tokenizer_training import TokenizerKind
 from sleuth.tasks.translation import TranslationLossConfig
 from sleuth.training.optimizer import OptimizerSettings
+from sleuth.training.recipe_sections import RecipeSections, own_keys, section_tables, take_own
 from sleuth.training.run_settings import RunSettings
 from sleuth.training.schedule import ScheduleSettings
-from sleuth.training.sections import Table, check_keys, fill, plain, toml_text
+from sleuth.training.sections import Table, check_keys, fill, toml_text
 from sleuth.weights.translators import open_translator
 
 FAMILY = "seq2seq"
@@ -25,6 +26,9 @@ NUMBERS = "numbers"
 
 _FROM_DATA = ("source_vocab", "target_vocab", "pad_id", "bos_id", "eos_id", "banned_ids")
 """Numbers of a model that come from its vocabularies."""
+
+_CONSTANT = ("task",)
+"""What a recipe holds beside its sections."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,7 @@ class TranslationRecipe:
 
     def tables(self) -> dict[str, Table]:
         """The resolved recipe as plain tables, every key written out."""
-        names = [section.name for section in dataclasses.fields(self) if section.name != "task"]
-        tables = {name: plain(getattr(self, name)) for name in names}
+        tables = section_tables(self, _CONSTANT)
         config = {key: value for key, value in tables["model"].pop("config").items() if key not in _FROM_DATA}
         model = tables["model"] | {key: value for key, value in config.items() if value is not None}
         decoding = {key: value for key, value in tables["decoding"].items() if value is not None}
@@ -134,32 +137,36 @@ class TranslationRecipe:
         return toml_text(self.tables())
 
 
+_USUAL: Mapping[str, Table] = {
+    "optimizer": {
+        "betas": [0.9, 0.98],
+        "eps": 1e-9,
+        "weight_decay": 0.0,
+        "clip": 1.0,
+        "rate": 1e-3,
+        "batch_size": 4096,
+    },
+    "run": {"score": "BLEU", "channels_last": False},
+}
+"""What differs from the defaults of detectors."""
+
+
 def translation_recipe(tables: Mapping[str, Any], *, where: object) -> TranslationRecipe:
     """A translation recipe from its tables, each checked against the settings that it fills.
 
     Raises:
         UserError: an unknown key or section (named with the nearest), or a wrong value.
     """
-    valid = [section.name for section in dataclasses.fields(TranslationRecipe) if section.name != "task"]
-    check_keys(tables, valid, what="section", where=where)
-    for name, table in tables.items():
-        if not isinstance(table, Mapping):
-            raise UserError(f"{name} is not a section", where=where, mend=f"write [{name}] and its keys below")
-
-    def section(name: str) -> Table:
-        return dict(tables.get(name, {}))
-
-    optimizer = {"betas": [0.9, 0.98], "eps": 1e-9, "weight_decay": 0.0, "clip": 1.0, "rate": 1e-3, "batch_size": 4096}
-    run = {"score": "BLEU", "channels_last": False}
+    given = RecipeSections(tables, TranslationRecipe, where=where, usual=_USUAL, constant=_CONSTANT)
     recipe = TranslationRecipe(
-        model=_model(section("model"), where),
-        data=fill(TextDataSettings, section("data"), section="data", where=where),
-        tokenizer=fill(TokenizerSettings, section("tokenizer"), section="tokenizer", where=where),
-        loss=fill(TranslationLossConfig, section("loss"), section="loss", where=where),
-        optimizer=fill(OptimizerSettings, optimizer | section("optimizer"), section="optimizer", where=where),
-        schedule=fill(ScheduleSettings, section("schedule"), section="schedule", where=where),
-        run=fill(RunSettings, run | section("run"), section="run", where=where),
-        decoding=fill(DecodingOptions, section("decoding"), section="decoding", where=where),
+        model=_model(given.table("model"), where),
+        data=given.fill(TextDataSettings, "data"),
+        tokenizer=given.fill(TokenizerSettings, "tokenizer"),
+        loss=given.fill(TranslationLossConfig, "loss"),
+        optimizer=given.fill(OptimizerSettings, "optimizer"),
+        schedule=given.fill(ScheduleSettings, "schedule"),
+        run=given.fill(RunSettings, "run"),
+        decoding=given.fill(DecodingOptions, "decoding"),
     )
     if not recipe.optimizer.batch_size:
         raise UserError("optimizer.batch_size = 0: a pass of text is so many tokens", where=where, mend="such as 4096")
@@ -175,11 +182,8 @@ def translation_recipe(tables: Mapping[str, Any], *, where: object) -> Translati
     return recipe
 
 
-_MODEL_KEYS = tuple(each.name for each in dataclasses.fields(TranslationModelSettings) if each.name != "config")
-
-
 def _model(table: Table, where: object) -> TranslationModelSettings:
-    own: Table = {key: table.pop(key) for key in _MODEL_KEYS if key in table}
+    own = take_own(table, TranslationModelSettings)
     settings = fill(TranslationModelSettings, own, section="model", where=where)
     for name in _FROM_DATA:
         if name in table:
@@ -193,6 +197,6 @@ def _model(table: Table, where: object) -> TranslationModelSettings:
     else:
         base = Seq2SeqConfig()
     valid = [key for key in (each.name for each in dataclasses.fields(Seq2SeqConfig)) if key not in _FROM_DATA]
-    check_keys(table, [*valid, *_MODEL_KEYS], what="key in [model]", where=where)
+    check_keys(table, [*valid, *own_keys(TranslationModelSettings)], what="key in [model]", where=where)
     config = fill(Seq2SeqConfig, dataclasses.asdict(base) | table, section="model", where=where)
     return dataclasses.replace(settings, config=config)
