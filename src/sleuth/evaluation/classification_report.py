@@ -1,22 +1,15 @@
 """The folder and the pictures that an evaluation of a classifier leaves behind."""
 
-import csv
-import io
-import json
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from sleuth.evaluation.classification import BINS, ClassEvaluation, ClassQuality, answers_text, class_text
-from sleuth.evaluation.confusion import draw_counts
-from sleuth.evaluation.figures import ACCENT, COLOURS, FAINT, INK, new_figure, save_figure, shorten, style
-from sleuth.evaluation.report import write_page
-from sleuth.files import atomic_write, make_folder
-
-MOST_SHOWN = 60
-"""Classes of a confusion matrix that is drawn: of more, those with the most mistakes."""
+from sleuth.evaluation.confusion_figure import draw_most_confused
+from sleuth.evaluation.figures import ACCENT, COLOURS, FAINT, INK, new_figure, save_figure, style
+from sleuth.evaluation.report_files import write_csv, write_json, write_page, write_text
+from sleuth.files import make_folder
 
 
 def write_class_report(evaluation: ClassEvaluation, folder: Path) -> list[Path]:
@@ -29,36 +22,22 @@ def write_class_report(evaluation: ClassEvaluation, folder: Path) -> list[Path]:
         UserError: the folder cannot be written to.
     """
     folder = make_folder(folder)
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, [each.name for each in fields(ClassQuality)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(each) for each in evaluation.per_class)
-    contents = {
-        "scores.json": json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        "per_class.csv": table.getvalue(),
-        "answers.jsonl": answers_text(evaluation),
-    }
-    for name, content in contents.items():
-        with atomic_write(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8", newline="")
+    numbers = [
+        write_json(folder / "scores.json", evaluation.to_json()),
+        write_csv(folder / "per_class.csv", ClassQuality, evaluation.per_class),
+        write_text(folder / "answers.jsonl", answers_text(evaluation)),
+    ]
     pictures = [
         save_figure(draw_class_confusion(evaluation), folder / "confusion.png"),
         save_figure(draw_reliability(evaluation), folder / "reliability.png"),
     ]
     page = write_page(folder / "report.html", class_text(evaluation), pictures)
-    return [*(folder / name for name in contents), *pictures, page]
+    return [*numbers, *pictures, page]
 
 
 def draw_class_confusion(evaluation: ClassEvaluation) -> Figure:
     """Which class was taken for which; of many classes, those with the most mistakes."""
-    counts, names = evaluation.confusion, [shorten(name) for name in evaluation.names]
-    title = "What each class was taken for"
-    if len(names) > MOST_SHOWN:
-        mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-        shown = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_SHOWN])
-        counts, names = counts[np.ix_(shown, shown)], [names[place] for place in shown]
-        title += f" (the {MOST_SHOWN} with the most mistakes)"
-    return draw_counts(counts, names, title=title, found="Taken for")
+    return draw_most_confused(evaluation.confusion, evaluation.names, title="What each class was taken for")
 
 
 def draw_reliability(evaluation: ClassEvaluation) -> Figure:
