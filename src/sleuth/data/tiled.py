@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sleuth.data.records import PictureRecord
 from sleuth.data.samples import Sample
+from sleuth.data.shuffled import mix
 from sleuth.data.source import PictureSource
-from sleuth.data.stream import mix
 from sleuth.geometry.tiles import Tile, Tiling
 
 LEAST_VISIBLE = 0.3

@@ -88,6 +88,15 @@ class Preprocess:
         if self.resize in ("within", "cover", "exact") and self.size_hw is None:
             raise ValueError(f"resize = {self.resize} wants size_hw, height and width in pixels")
 
+    @property
+    def blank(self) -> tuple[float, float, float]:
+        """The colour that becomes 0, on the scale of 0 to 1: what pictures are filled up with; grey without a mean."""
+        if not self.normalise:
+            return (0.5, 0.5, 0.5)
+        scale = 1 / (255 * self.rescale)
+        red, green, blue = (channel * scale for channel in self.mean)
+        return (red, green, blue)
+
     def size_for(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Height and width that a picture of ``size_hw`` is resized to.
 
@@ -172,6 +181,29 @@ def normalise_and_pad(
     return ImageBatch(pixels=pixels, valid=valid)
 
 
+def normalised(
+    images: Sequence[UInt8[Tensor, "3 _ _"]], preprocess: Preprocess, pad_hw: tuple[int, int] | None = None
+) -> ImageBatch:
+    """Pictures that have their sizes as one batch, in colours as the model was trained.
+
+    Args:
+        images: RGB, 0 to 255.
+        preprocess: mean, standard deviation and scale.
+        pad_hw: the padded height and width in pixels; by default those of the highest and the widest picture.
+
+    Raises:
+        UserError: a picture is larger than ``pad_hw``.
+    """
+    return normalise_and_pad(
+        images,
+        mean=preprocess.mean,
+        std=preprocess.std,
+        rescale=preprocess.rescale,
+        normalise=preprocess.normalise,
+        pad_hw=pad_hw,
+    )
+
+
 def middle_of(
     image: UInt8[Tensor, "channels _ _"], size_hw: tuple[int, int], rounding: Rounding
 ) -> UInt8[Tensor, "channels _ _"]:
@@ -207,11 +239,4 @@ def preprocess_images(images: Sequence[UInt8[Tensor, "3 _ _"]], preprocess: Prep
         if preprocess.crop_hw is not None:
             image = middle_of(image, preprocess.crop_hw, preprocess.rounding)
         resized.append(image)
-    return normalise_and_pad(
-        resized,
-        mean=preprocess.mean,
-        std=preprocess.std,
-        rescale=preprocess.rescale,
-        normalise=preprocess.normalise,
-        pad_hw=preprocess.pad_hw,
-    )
+    return normalised(resized, preprocess, preprocess.pad_hw)

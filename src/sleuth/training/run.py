@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sleuth.data.stream import mix
+from sleuth.data.shuffled import mix
 from sleuth.errors import UserError
 from sleuth.training.checkpoint import (
     Counters,

@@ -7,7 +7,8 @@ import torch
 
 from sleuth.data.cache import CachedSource
 from sleuth.data.samples import Sample
-from sleuth.data.stream import EvaluationStream, TrainingStream, mix
+from sleuth.data.shuffled import mix
+from sleuth.data.stream import EvaluationStream, TrainingStream
 from sleuth.data.transforms import Augmentation
 from sleuth.errors import UserError
 

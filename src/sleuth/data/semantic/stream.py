@@ -1,6 +1,7 @@
 """Batches of augmented pictures with the classes of their pixels, in an order that (seed, epoch) decides alone."""
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 
@@ -8,8 +9,8 @@ from sleuth.data.kept import Keeper
 from sleuth.data.loader import Maker
 from sleuth.data.semantic.augmentation import SemanticAugmentation
 from sleuth.data.semantic.samples import SemanticSample, SemanticSource
-from sleuth.data.stream import PlannedSample, ShuffledStream
-from sleuth.tasks.preprocess import Preprocess, normalise_and_pad
+from sleuth.data.shuffled import PlannedSample, ShuffledStream, StreamOptions, own_draws
+from sleuth.tasks.preprocess import Preprocess, normalised
 from sleuth.types import SemanticBatch
 
 
@@ -23,13 +24,8 @@ class SemanticStream(ShuffledStream[SemanticBatch]):
         augmentation: how they are changed.
         size_hw: height and width that the model is trained at.
         preprocess: the size at which the model sees whole pictures, and mean, deviation and scale of their pixels.
-        batch_size: pictures per batch of this rank.
         budget: bytes of decoded pictures that are kept in memory.
-        seed: seed of order and augmentation.
-        workers: worker processes; 0 prepares batches in this process.
-        rank: number of this process, 0 to world_size - 1.
-        world_size: number of processes that train together.
-        close_at: batches of this rank after which colours stay as they are; None never.
+        options: size of batches, seed, processes and order; in a run that closes, colours stay as they are.
 
     Raises:
         UserError: there are no pictures.
@@ -42,24 +38,10 @@ class SemanticStream(ShuffledStream[SemanticBatch]):
         *,
         size_hw: tuple[int, int],
         preprocess: Preprocess,
-        batch_size: int,
         budget: int = 0,
-        seed: int = 0,
-        workers: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        close_at: int | None = None,
+        **options: Unpack[StreamOptions],
     ) -> None:
-        super().__init__(
-            _Batches(source, augmentation, size_hw, preprocess, budget),
-            size=len(source),
-            batch_size=batch_size,
-            seed=seed,
-            workers=workers,
-            rank=rank,
-            world_size=world_size,
-            close_at=close_at,
-        )
+        super().__init__(_Batches(source, augmentation, size_hw, preprocess, budget), size=len(source), **options)
 
 
 class _Batches(Maker[Sequence[PlannedSample], SemanticBatch]):
@@ -76,38 +58,27 @@ class _Batches(Maker[Sequence[PlannedSample], SemanticBatch]):
         self.kept: Keeper[SemanticSample] = Keeper(source.load, _bytes_of, budget)
         self.size_hw, self.preprocess = size_hw, preprocess
         self.augmentations = {False: augmentation, True: augmentation.closed()}
-        # Filled up with the colour that becomes 0, on the scale of 0 to 1.
-        scale = 1 / (255 * preprocess.rescale)
-        red, green, blue = (channel * scale for channel in preprocess.mean)
-        self.mean = (red, green, blue) if preprocess.normalise else (0.5, 0.5, 0.5)
 
     def make(self, items: Sequence[PlannedSample]) -> SemanticBatch:
         """The batch of these samples."""
         augmentation, preprocess = self.augmentations[items[0].closing], self.preprocess
         pictures, labels, names = [], [], []
-        # Only the CPU generator is forked and seeded: dropout on an accelerator keeps its own course.
-        with torch.random.fork_rng(devices=[]):
+        with own_draws() as seed:
             for item in items:
                 sample = self.kept.load(item.index)
-                torch.default_generator.manual_seed(item.seed)
+                seed(item.seed)
                 height, width = sample.image.shape[1:]
                 picture, wanted = augmentation(
                     sample.image,
                     sample.labels,
                     base_hw=preprocess.size_for((height, width)),
                     size_hw=self.size_hw,
-                    mean=self.mean,
+                    mean=preprocess.blank,
                 )
                 pictures.append(picture)
                 labels.append(wanted)
                 names.append(sample.name)
-        images = normalise_and_pad(
-            pictures,
-            mean=preprocess.mean,
-            std=preprocess.std,
-            rescale=preprocess.rescale,
-            normalise=preprocess.normalise,
-        )
+        images = normalised(pictures, preprocess)
         return SemanticBatch(images, torch.stack(labels), tuple(names))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from sleuth.data.loader import Loader, Maker
-from sleuth.data.stream import mix
+from sleuth.data.shuffled import mix
 from sleuth.data.text.batches import EncodedPairs, Tokenizers, plan_batches
 from sleuth.data.text.samples import TextSource
 from sleuth.errors import UserError
