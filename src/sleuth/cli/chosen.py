@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sleuth.cli.sizes import parse_tiling
-from sleuth.cli.train_words import EVALUATIONS, USUAL_STEPS, TrainWords, set_length, splits, steps_and_length
+from sleuth.cli.splits import splits
+from sleuth.cli.train_words import EVALUATIONS, USUAL_STEPS, TrainWords, set_length, steps_and_length
 from sleuth.data.checks import check_data
 from sleuth.data.fullness import training_fullness
 from sleuth.data.open import available_splits, open_data

@@ -161,7 +161,8 @@ def evaluate(
     classifier: top-1, top-5, each class, confusion matrix and calibration. Of a model of pixel classes: mean IoU, pixel
     accuracy, each class, confusion matrix.
     """
-    from sleuth.cli.evaluate import EvaluateWords, run_evaluate
+    from sleuth.cli.evaluate import run_evaluate
+    from sleuth.cli.evaluate_words import EvaluateWords
 
     run_evaluate(
         EvaluateWords(

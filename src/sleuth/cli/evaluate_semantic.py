@@ -1,13 +1,11 @@
 """`sleuth evaluate` of a model that gives every pixel a class."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from sleuth.cli.console import out as console
-from sleuth.cli.console import print_text, progress, tell, write_json
+from sleuth.cli.console import progress
 from sleuth.cli.drawing import write_picture
+from sleuth.cli.evaluate_words import OF_CLASSES, OF_OBJECTS, OF_TEXT, EvaluateWords, refuse, show, tell_written
 from sleuth.cli.semantic_pictures import pairs
-from sleuth.cli.semantic_words import ViewWords
+from sleuth.cli.semantic_words import ViewWords, parse_ignored
+from sleuth.cli.splits import usual_split
 from sleuth.data.semantic.open import semantic_splits
 from sleuth.data.semantic.scenes import SCENES
 from sleuth.errors import UserError
@@ -21,60 +19,40 @@ from sleuth.weights.segmenter import open_segmenter
 PICTURES = 6
 
 
-def run_evaluate_semantic(
-    model: str,
-    data: str | None,
-    split: str | None,
-    *,
-    ignored: Sequence[int],
-    views: ViewWords,
-    limit: int,
-    skip_faulty: bool,
-    batch_size: int,
-    out: Path | None,
-    as_json: bool,
-    device: str,
-) -> None:
+_USELESS = (*(name for name in OF_OBJECTS if name != "annotations"), *OF_TEXT, *OF_CLASSES)
+"""Words that pixel classes have no use for."""
+
+
+def evaluate_pixel_classes(words: EvaluateWords) -> None:
     """Ask a model for the class of every pixel of a split, and print how often it is right.
 
     Values of masks that meant nothing when the model was trained mean nothing here, too.
     """
-    look = views.views(batch_size)
+    refuse(words, _USELESS, "not of a model that gives every pixel a class, as this one does")
+    assert words.model is not None
+    data, ignored = words.data, parse_ignored(words.ignore)
+    look = ViewWords(words.window, words.scales, words.flip).views(words.batch_size)
     if data is None:
         raise UserError("what to measure on is not said", mend="name pictures with masks with --data")
-    if limit < 0:
-        raise UserError(f"{limit} pictures cannot be measured", where="--limit", mend="give 0 for all, or more")
-    loaded = open_segmenter(model)
-    split = split or usual_split(data)
+    if words.limit < 0:
+        raise UserError(f"{words.limit} pictures cannot be measured", where="--limit", mend="give 0 for all, or more")
+    loaded = open_segmenter(words.model)
+    split = words.split or ("val" if data == SCENES else usual_split(semantic_splits(data)))
     source, _ = open_semantic_source(
         data,
         split,
         ignored=sorted({*loaded.ignored, *ignored}),
         names=loaded.names,
-        limit=limit,
-        skip_faulty=skip_faulty,
+        limit=words.limit,
+        skip_faulty=words.skip_faulty,
     )
-    network = loaded.model.to(choose_device(device))
+    network = loaded.model.to(choose_device(words.device))
     with progress("measuring", len(source)) as advance:
         evaluation = evaluate_segmenter(network, source, loaded.preprocess, views=look, progress=advance)
-    if as_json:
-        write_json(evaluation.to_json(), "-")
-    else:
-        print_text(f"{len(source):,} pictures of {data}, {split}\n")
-        for table in semantic_tables(evaluation):
-            console().print(table)
-    if out is not None:
-        page = make_folder(out) / "pictures.png"
+    heading = f"{len(source):,} pictures of {data}, {split}\n"
+    show(evaluation, heading, semantic_tables(evaluation), as_json=words.json)
+    if words.out is not None:
+        page = make_folder(words.out) / "pictures.png"
         cells = pairs(network, source, loaded.preprocess, count=PICTURES, views=look)
         write_picture(page, cells, heading="truth, and as found", columns=4, side=320)
-        written = write_semantic_report(evaluation, out, (page,))
-        tell(f"written to {out}: {', '.join(path.name for path in [page, *written])}")
-
-
-def usual_split(data: str) -> str:
-    """The split to measure on where nobody says which: val, or test, or the only one."""
-    if data == SCENES:
-        return "val"
-    known = semantic_splits(data)
-    wanted = [name for word in ("val", "dev", "test") for name in known if name.lower().startswith(word)]
-    return wanted[0] if wanted else known[0]
+        tell_written(words.out, [page, *write_semantic_report(evaluation, words.out, (page,))])

@@ -1,10 +1,9 @@
 """`sleuth evaluate` of a translation model."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from sleuth.cli.console import print_text, tell, write_json
+from sleuth.cli.evaluate_words import OF_CLASSES, OF_OBJECTS, OF_PIXELS, EvaluateWords, refuse, show, tell_written
 from sleuth.data.text.numbers import NumberPairs
 from sleuth.data.text.open import open_text, parse_languages, text_splits
 from sleuth.data.text.samples import TextSource
@@ -18,43 +17,29 @@ from sleuth.weights.translators import open_translator
 HELD_OUT_NUMBERS = 2000
 
 
-def run_evaluate_translation(
-    model: str,
-    data: str | None,
-    split: str | None,
-    languages: str | None,
-    *,
-    beam: int | None,
-    length_penalty: float | None,
-    limit: int,
-    skip_faulty: bool,
-    out: Path | None,
-    as_json: bool,
-    device: str,
-) -> None:
+def evaluate_translator(words: EvaluateWords) -> None:
     """Translate a split and print BLEU, chrF and exact match."""
+    useless = (*OF_OBJECTS, *OF_PIXELS, *OF_CLASSES)
+    refuse(words, useless, "of a model that finds objects, and this one translates")
+    assert words.model is not None
+    model, data = words.model, words.data
     loaded = open_translator(model)
     if data is None:
         if model != NUMBERS:
             raise UserError("what to measure on is not said", mend="name pairs of sentences with --data")
         data = NUMBERS
-    pairs, name = _pairs(data, split, languages, skip_faulty=skip_faulty, limit=limit)
-    said: dict[str, Any] = {"beams": beam, "length_penalty": length_penalty}
+    pairs, name = _pairs(data, words.split, words.languages, skip_faulty=words.skip_faulty, limit=words.limit)
+    said: dict[str, Any] = {"beams": words.beam, "length_penalty": words.length_penalty}
     try:
         options = replace(loaded.decoding, **{name: value for name, value in said.items() if value is not None})
     except ValueError as error:
         raise UserError(str(error), mend="see `sleuth evaluate --help`") from error
-    loaded.model.to(choose_device(device))
+    loaded.model.to(choose_device(words.device))
     translator = Translator(loaded.model, loaded.source, loaded.target, options)
     evaluation = evaluate_translation(translator, pairs, options, too_long="split")
-    if as_json:
-        write_json(evaluation.to_json(), "-")
-    else:
-        print_text(f"{len(pairs):,} pairs of {name}\n")
-        print_text(evaluation.render())
-    if out is not None:
-        written = write_translations(evaluation, out)
-        tell(f"written to {out}: {', '.join(path.name for path in written)}")
+    show(evaluation, f"{len(pairs):,} pairs of {name}\n\n{evaluation.render()}", as_json=words.json)
+    if words.out is not None:
+        tell_written(words.out, write_translations(evaluation, words.out))
 
 
 def _pairs(

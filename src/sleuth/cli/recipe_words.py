@@ -7,6 +7,7 @@ from typing import Any
 
 from sleuth.cli.chosen import tables_of_choice
 from sleuth.cli.sizes import parse_tiling
+from sleuth.cli.splits import splits
 from sleuth.cli.train_words import (
     EVALUATIONS,
     USUAL_STEPS,
@@ -16,7 +17,6 @@ from sleuth.cli.train_words import (
     set_length,
     set_model,
     set_values,
-    splits,
     steps_and_length,
 )
 from sleuth.data.checks import check_data

@@ -8,13 +8,22 @@ from torch import nn
 
 from sleuth.cli.class_pictures import guess_cell
 from sleuth.cli.drawing import write_picture
+from sleuth.cli.splits import splits
 from sleuth.cli.train_run import run_and_tell, run_folder
-from sleuth.cli.train_words import TrainWords, refuse, section, set_last, set_model, set_values, splits
+from sleuth.cli.train_words import (
+    TrainWords,
+    check_scratch,
+    refuse,
+    section,
+    set_last,
+    set_model,
+    set_values,
+    usual_run,
+)
 from sleuth.data.classes.digits import DIGITS
 from sleuth.data.classes.open import class_splits, is_classes, open_classes
 from sleuth.data.classes.samples import ClassSource
-from sleuth.data.open import available_splits
-from sleuth.errors import UserError
+from sleuth.data.open import is_annotated
 from sleuth.evaluation.classification import evaluate_classifier
 from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.tasks.classification import decode_classes
@@ -40,14 +49,7 @@ def wants_classification(words: TrainWords) -> bool:
         return False
     if words.data == DIGITS:
         return True
-    return Path(words.data).exists() and is_classes(words.data) and not _has_boxes(words.data)
-
-
-def _has_boxes(path: str) -> bool:
-    try:
-        return bool(available_splits(path))
-    except UserError:
-        return False
+    return Path(words.data).exists() and is_classes(words.data) and not is_annotated(words.data)
 
 
 def tables_for_classes(words: TrainWords) -> Table:
@@ -65,15 +67,15 @@ def tables_for_classes(words: TrainWords) -> Table:
         pictures = open_classes(words.data, data["train"])
         count, side = len(pictures), min(pictures.load(0).image.shape[1:])
         small = side <= _SMALL_SIDE
-    epochs = max(10, min(200, 500_000 // max(1, count)))
+    run = usual_run(count, shown=500_000)
     name = "vit-digits" if side <= 8 else "vit-cifar" if small else "vit-ti16"
     tables: Table = {
         "model": {"drop_path": 0.1} | ({} if words.weights else {"name": name}),
         "data": data,
         "augmentation": {"crop": "padded" if small else "resized", "randaugment": 2, "mixup": 0.2, "cutmix": 1.0},
         "optimizer": {"rate": 1e-3, "batch_size": min(128, max(8, count // 10))},
-        "schedule": {"warmup_steps": min(500, max(10, count * epochs // 128 // 20))},
-        "run": {"epochs": epochs, "evaluate_every": max(1, epochs // 20), "ema_decay": 0.998, "log_every": 20},
+        "schedule": {"warmup_steps": min(500, max(10, count * run["epochs"] // 128 // 20))},
+        "run": run,
     }
     if words.data == DIGITS:
         tables["augmentation"] = {"crop": "padded", "padding": 1, "fill": "black", "flip": False, "mixup": 0.3}
@@ -87,9 +89,7 @@ def with_class_words(tables: Table, words: TrainWords) -> Table:
         UserError: words that classes have no use for, or that contradict each other.
     """
     refuse(words, _USELESS, "is not of classes, which are trained on here")
-    if words.scratch and words.model not in (None, *VIT_VARIANTS):
-        what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
-        raise UserError(what, mend=f"known: {', '.join(VIT_VARIANTS)}")
+    check_scratch(words, VIT_VARIANTS)
     model = section(tables, "model")
     set_model(model, words, lambda name: name in BUNDLED or name not in VIT_VARIANTS)
     if words.scale is not None:

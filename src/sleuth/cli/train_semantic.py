@@ -7,9 +7,19 @@ from torch import nn
 
 from sleuth.cli.drawing import write_picture
 from sleuth.cli.semantic_pictures import pairs
+from sleuth.cli.splits import splits
 from sleuth.cli.train_run import run_and_tell, run_folder
-from sleuth.cli.train_words import TrainWords, refuse, section, set_last, set_model, set_values, splits
-from sleuth.data.open import available_splits
+from sleuth.cli.train_words import (
+    TrainWords,
+    check_scratch,
+    refuse,
+    section,
+    set_last,
+    set_model,
+    set_values,
+    usual_run,
+)
+from sleuth.data.open import is_annotated
 from sleuth.data.pictures import picture_size
 from sleuth.data.semantic.open import is_semantic, open_semantic, semantic_splits
 from sleuth.data.semantic.samples import SemanticSource
@@ -41,14 +51,7 @@ def wants_semantic(words: TrainWords) -> bool:
         return True
     if words.data is None or words.format is not None or words.data == SCENES:
         return False
-    return Path(words.data).exists() and is_semantic(words.data) and not _has_boxes(words.data)
-
-
-def _has_boxes(path: str) -> bool:
-    try:
-        return bool(available_splits(path))
-    except UserError:
-        return False
+    return Path(words.data).exists() and is_semantic(words.data) and not is_annotated(words.data)
 
 
 def tables_for_masks(words: TrainWords) -> Table:
@@ -67,7 +70,7 @@ def tables_for_masks(words: TrainWords) -> Table:
         count, side = len(pictures), min(picture_size(pictures.where(0), pictures.content(0)))
     small = count <= _FEW_PICTURES or words.data == SCENES
     side = min(side, 240 if small else 512) // 16 * 16 or 16
-    epochs = max(10, min(200, 100_000 // max(1, count)))
+    run = usual_run(count, shown=100_000)
     batch = min(8, max(1, count))
     start = words.weights or words.model or ""
     # A Segmenter to start from knows the size of the parts that it learned from.
@@ -77,8 +80,8 @@ def tables_for_masks(words: TrainWords) -> Table:
         "data": data,
         "augmentation": crop,
         "optimizer": {"rate": 1e-3 if small else 5e-4, "batch_size": batch},
-        "schedule": {"warmup_steps": min(200, max(5, count * epochs // batch // 20)), "floor": 0.01},
-        "run": {"epochs": epochs, "evaluate_every": max(1, epochs // 20), "ema_decay": 0.998, "log_every": 20},
+        "schedule": {"warmup_steps": min(200, max(5, count * run["epochs"] // batch // 20)), "floor": 0.01},
+        "run": run,
     }
 
 
@@ -92,9 +95,7 @@ def with_semantic_words(tables: Table, words: TrainWords) -> Table:
     if words.annotations not in (None, SEMANTIC):
         what = f"--annotations {words.annotations} is not what this model learns"
         raise UserError(what, mend=f"leave it out, or give {SEMANTIC}")
-    if words.scratch and words.model not in (None, *SEGMENTER_VARIANTS):
-        what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
-        raise UserError(what, mend=f"known: {', '.join(SEGMENTER_VARIANTS)}")
+    check_scratch(words, SEGMENTER_VARIANTS)
     model = section(tables, "model")
     set_model(model, words, lambda name: name not in SEGMENTER_VARIANTS)
     if model.get("weights"):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import nn
 
+from sleuth.cli.splits import splits
 from sleuth.cli.train_run import run_and_tell, run_folder
-from sleuth.cli.train_words import TrainWords, refuse, section, set_last, set_model, set_values, splits
+from sleuth.cli.train_words import TrainWords, check_scratch, refuse, section, set_last, set_model, set_values
 from sleuth.data.text.open import is_text, open_text, parse_languages, text_splits
 from sleuth.data.text.samples import TextSource
-from sleuth.errors import UserError
 from sleuth.evaluation.translation import evaluate_translation
 from sleuth.files import atomic_write
 from sleuth.models.seq2seq import Seq2Seq
@@ -74,9 +74,7 @@ def with_text_words(tables: Table, words: TrainWords) -> Table:
         UserError: words that text has no use for, or that contradict each other.
     """
     refuse(words, _USELESS, "is of pictures, and text is trained on here")
-    if words.scratch and words.model not in (None, *SEQ2SEQ_VARIANTS):
-        what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
-        raise UserError(what, mend=f"known: {', '.join(SEQ2SEQ_VARIANTS)}")
+    check_scratch(words, SEQ2SEQ_VARIANTS)
     set_model(section(tables, "model"), words, lambda name: name not in SEQ2SEQ_VARIANTS)
     set_values(tables, words, ("data", "languages", words.languages))
     set_last(tables, words)

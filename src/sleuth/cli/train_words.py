@@ -1,6 +1,6 @@
 """The words of `sleuth train`, and how they change the tables of a recipe, whatever it trains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,22 @@ def refuse(words: TrainWords, options: tuple[str, ...], why: str) -> None:
             raise UserError(f"--{option.replace('_', '-')} {why}", mend="leave it out")
 
 
+def check_scratch(words: TrainWords, architectures: Iterable[str]) -> None:
+    """Refuse ``--scratch`` of what is no architecture.
+
+    Args:
+        words: of the command line.
+        architectures: names of those that can be trained so.
+
+    Raises:
+        UserError: ``--model`` is none of them.
+    """
+    known = tuple(architectures)
+    if words.scratch and words.model not in (None, *known):
+        what = f"--scratch takes an architecture by its name, and {words.model!r} is none"
+        raise UserError(what, mend=f"known: {', '.join(known)}")
+
+
 def set_model(model: Table, words: TrainWords, has_weights: Callable[[str], bool]) -> None:
     """Change a ``[model]``: a name that has weights is a model to start from, any other is an architecture.
 
@@ -131,6 +147,17 @@ def set_last(tables: Table, words: TrainWords) -> None:
         set_value(tables, override)
 
 
+def usual_run(pictures: int, *, shown: int) -> Table:
+    """The ``[run]`` of a training on a folder of pictures: 10 to 200 epochs.
+
+    Args:
+        pictures: that there are.
+        shown: how often pictures are shown in all, as far as the epochs allow.
+    """
+    epochs = max(10, min(200, shown // max(1, pictures)))
+    return {"epochs": epochs, "evaluate_every": max(1, epochs // 20), "ema_decay": 0.998, "log_every": 20}
+
+
 def set_length(run: Table, words: TrainWords) -> None:
     """Make the run as long as the words say; what was counted in another unit follows."""
     said = {unit: value for unit in ("epochs", "steps", "minutes") if (value := getattr(words, unit)) is not None}
@@ -150,16 +177,6 @@ def steps_and_length(run: Table, per_epoch: int) -> tuple[int, int | float]:
     if "steps" in run:
         return run["steps"], run["steps"]
     return run["epochs"] * per_epoch, run["epochs"]
-
-
-def splits(splits: tuple[str, ...]) -> Table:
-    """Which split to train on and which to measure on; one split alone is trained on and nothing is measured."""
-    if len(splits) == 1:
-        return {"train": splits[0], "val": ""}
-    bare = {split.lower().rstrip("0123456789"): split for split in reversed(splits)}
-    train = next((bare[word] for word in ("train", "training") if word in bare), splits[0])
-    val = next((bare[word] for word in ("val", "valid", "validation", "dev", "test", "testing") if word in bare), "")
-    return {"train": train, "val": "" if val == train else val}
 
 
 def _listed(text: str) -> list[str]:

@@ -89,6 +89,14 @@ def available_splits(path: Path | str, format: str | None = None, annotations: s
     return tuple(_find(Path(path), format, check_annotations(annotations))[1])
 
 
+def is_annotated(path: Path | str) -> bool:
+    """Whether there is data with boxes here, in a form that is known."""
+    try:
+        return bool(available_splits(path))
+    except UserError:
+        return False
+
+
 def match_split(split: str | None, splits: tuple[str, ...], path: Path) -> str:
     """The split that a name means: itself, or the only one known under a like name (val: valid, val2017).
 
