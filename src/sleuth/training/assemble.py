@@ -8,12 +8,11 @@ from sleuth.errors import UserError
 from sleuth.models.detector import Detector, DetectorConfig
 from sleuth.models.families import build_detector
 from sleuth.models.vit_variants import VIT_VARIANTS
-from sleuth.training.adapters import add_adapters
-from sleuth.training.parts import freeze
 from sleuth.training.recipe import Recipe
 from sleuth.training.rows import rows_of
 from sleuth.training.start import take_backbone, take_weights
 from sleuth.training.start_vit import is_detector_file, take_vit
+from sleuth.training.trained_parts import choose_trained
 from sleuth.weights.checkpoint import ModelCard, detector_card
 from sleuth.weights.classifiers import open_classifier
 from sleuth.weights.resolve import open_model
@@ -63,15 +62,7 @@ def assemble(recipe: Recipe, names: tuple[str, ...], *, resume: bool = False) ->
         remarks.append(f"backbone of {settings.backbone_weights}")
     if settings.freeze_stem:
         _freeze_stem(model)
-    if settings.freeze:
-        freeze(model, settings.freeze)
-        remarks.append(f"frozen: {', '.join(settings.freeze)}")
-    if recipe.lora is not None:
-        layers = add_adapters(model, recipe.lora, also=rows_of(config).modules)
-        remarks.append(f"LoRA of rank {recipe.lora.rank} in {len(layers)} layers")
-    if settings.freeze or recipe.lora is not None:
-        counts = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
-        remarks.append(f"trains {sum(counts):,} of {sum(p.numel() for p in model.parameters()):,} parameters")
+    remarks += choose_trained(model, settings.freeze, recipe.lora, also=rows_of(config).modules)
     return Assembled(model, tuple(remarks))
 
 

@@ -19,9 +19,9 @@ from sleuth.data.classes.stream import ClassStream
 from sleuth.errors import UserError
 from sleuth.models.vit import VisionTransformer, VitConfig, build_vit
 from sleuth.tasks.classification import ClassificationLoss
-from sleuth.training.adapters import add_adapters, merged
+from sleuth.training.adapters import merged
 from sleuth.training.classification_recipe import ClassificationRecipe, classification_recipe
-from sleuth.training.parts import freeze
+from sleuth.training.trained_parts import choose_trained
 from sleuth.training.work import Autocast, BatchLoss
 from sleuth.types import ClassBatch, ClassPrediction
 from sleuth.weights.classifier import LoadedClassifier, save_classifier
@@ -83,15 +83,7 @@ class ClassificationWork:
             )
             fresh = len(self.source.names) - kept
             remarks.append(f"starts from {settings.weights}: {kept} classes kept, {fresh} fresh")
-        if settings.freeze:
-            freeze(model, settings.freeze)
-            remarks.append(f"frozen: {', '.join(settings.freeze)}")
-        if self.recipe.lora is not None:
-            layers = add_adapters(model, self.recipe.lora)
-            remarks.append(f"LoRA of rank {self.recipe.lora.rank} in {len(layers)} layers")
-        if settings.freeze or self.recipe.lora is not None:
-            trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            remarks.append(f"trains {trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters")
+        remarks += choose_trained(model, settings.freeze, self.recipe.lora)
         return model, tuple(remarks)
 
     def stream(self, *, rank: int, world_size: int) -> ClassStream:
