@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from rich.table import Table
 
 from sleuth.cli.console import out, print_text, tell, write_json
 from sleuth.errors import UserError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 MOST_CLASSES = 30
 """Rows of a printed table of classes."""
@@ -72,6 +71,7 @@ def refuse(words: EvaluateWords, names: Sequence[str], why: str) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {why}", mend="leave it out")
 
 
+@runtime_checkable
 class Found(Protocol):
     """What an evaluation found."""
 
@@ -80,7 +80,7 @@ class Found(Protocol):
         ...
 
 
-def show(found: Found, heading: str, tables: Iterable["Table"] = (), *, as_json: bool) -> None:
+def show(found: Found, heading: str, tables: Iterable[Table] = (), *, as_json: bool) -> None:
     """Print what was found, as JSON or as text and tables."""
     if as_json:
         write_json(found.to_json(), "-")
