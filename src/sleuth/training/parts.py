@@ -38,9 +38,15 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode for all parts that have a trained weight; norm statistics and dropout of the others stay still."""
+    """Training mode for all parts that have a trained weight; norm statistics and dropout of the others stay still.
+
+    Within a part that is trained, batch norms that are frozen keep their statistics, as beside adapters.
+    """
     model.train()
     for name in part_names(model):
         part = model.get_submodule(name)
         if not any(parameter.requires_grad for parameter in part.parameters()):
             part.eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.weight is not None and not module.weight.requires_grad:
+            module.eval()

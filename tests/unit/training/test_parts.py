@@ -55,6 +55,8 @@ def test_a_frozen_stem_leaves_the_rest_of_the_backbone_in_training(tiny):
     model = build_model(tiny("model.freeze_stem=true", "model.frozen_norm=false"), NAMES)
     train_mode(model)
     assert model.backbone.body.layer2.training
+    assert model.backbone.body.layer2[0].bn1.training
+    assert not model.backbone.body.bn1.training
 
 
 def test_the_detector_is_all_but_the_mask_head(tiny):
