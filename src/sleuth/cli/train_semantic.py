@@ -37,7 +37,7 @@ SEMANTIC = "semantic"
 """What ``--annotations`` calls masks of classes."""
 
 SAMPLE_PICTURES = 6
-_USELESS = ("format", "images", "tile", "tile_overlap", "languages", "lora")
+_USELESS = ("format", "images", "tile", "tile_overlap", "languages")
 """Words that masks of classes have no use for."""
 _FEW_PICTURES = 2000
 """Up to so many pictures, a compact model learns from scratch; of more, a size of the paper."""
@@ -102,7 +102,7 @@ def with_semantic_words(tables: Table, words: TrainWords) -> Table:
         model["family"] = FAMILY  # a classifier's backbone is asked for as well
     if words.scale is not None:
         section(tables, "augmentation")["crop_hw"] = [words.scale, words.scale]
-    set_values(tables, words)
+    set_values(tables, words, ("lora", "rank", words.lora))
     set_last(tables, words)
     return tables
 

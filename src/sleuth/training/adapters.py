@@ -56,6 +56,16 @@ class LoraSettings:
         return (self.alpha or 2 * self.rank) / self.rank
 
 
+def check_start(lora: LoraSettings | None, weights: str, where: object) -> None:
+    """Refuse adapters beside weights that are fresh.
+
+    Raises:
+        UserError: there are adapters, and no model to start from.
+    """
+    if lora is not None and not weights:
+        raise UserError("[lora] adapts a model, and none is named", where=where, mend="name one with model.weights")
+
+
 def add_adapters(model: nn.Module, settings: LoraSettings, *, also: Collection[str] = ()) -> list[str]:
     """Put adapters beside linear layers, and freeze all that is neither an adapter nor in a part trained in full.
 

@@ -12,7 +12,7 @@ from sleuth.models.vit import VitConfig
 from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.tasks.classification import ClassificationLossConfig, classifier_preprocess, input_size
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.training.adapters import LoraSettings
+from sleuth.training.adapters import LoraSettings, check_start
 from sleuth.training.optimizer import OptimizerSettings
 from sleuth.training.recipe_sections import RecipeSections, own_keys, section_tables, take_own
 from sleuth.training.run_settings import RunSettings
@@ -138,8 +138,7 @@ def _check(recipe: ClassificationRecipe, where: object) -> None:
     if not recipe.optimizer.batch_size:
         what = "optimizer.batch_size = 0: a classifier's is not chosen for it"
         raise UserError(what, where=where, mend="set it, such as 128")
-    if recipe.lora is not None and not recipe.model.weights:
-        raise UserError("[lora] adapts a model, and none is named", where=where, mend="name one with model.weights")
+    check_start(recipe.lora, recipe.model.weights, where)
     if min(recipe.size_hw) < recipe.model.config.patch_size:
         what = "pictures of {}x{} are smaller than a patch of".format(*recipe.size_hw)
         what = f"{what} {recipe.model.config.patch_size}"

@@ -13,6 +13,7 @@ from sleuth.models.segmenter_variants import SEGMENTER_VARIANTS
 from sleuth.models.vit import VitConfig
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.semantic import SemanticLossConfig, semantic_preprocess
+from sleuth.training.adapters import LoraSettings, check_start
 from sleuth.training.optimizer import OptimizerSettings
 from sleuth.training.recipe_sections import RecipeSections, own_keys, section_tables, take_own
 from sleuth.training.run_settings import RunSettings
@@ -83,7 +84,7 @@ class SemanticDataSettings:
 
 @dataclass(frozen=True)
 class SemanticRecipe:
-    """One run as values: each attribute is a section of the file."""
+    """One run as values: each attribute is a section of the file; without ``[lora]`` there are no adapters."""
 
     model: SegmenterSettings
     data: SemanticDataSettings
@@ -93,6 +94,7 @@ class SemanticRecipe:
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     run: RunSettings
+    lora: LoraSettings | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -120,11 +122,10 @@ def semantic_recipe(tables: Mapping[str, Any], *, where: object) -> SemanticReci
     Raises:
         UserError: an unknown key or section, named with the nearest, or a wrong value.
     """
-    usual = usual_of_vit(batch_size=8, score="mIoU")
-    given = RecipeSections(tables, SemanticRecipe, where=where, usual=usual)
+    given = RecipeSections(tables, SemanticRecipe, where=where, usual=usual_of_vit(batch_size=8, score="mIoU"))
     model, preprocess = _model(given.table("model"), where)
-    # Without weights to start from, all of the model learns at one rate.
-    rate = given.table("optimizer")["rate"] / (10 if model.weights else 1)
+    # Weights that know something already learn at a tenth; adapters beside them know nothing.
+    rate = given.table("optimizer")["rate"] / (10 if model.weights and "lora" not in given else 1)
     augmentation = given.fill(SemanticAugmentation, "augmentation")
     if not is_segmenter(model.weights) or model.name:
         # A classifier knows the colours of pictures, but not how large they are to be seen here.
@@ -139,6 +140,7 @@ def semantic_recipe(tables: Mapping[str, Any], *, where: object) -> SemanticReci
         optimizer=given.fill(OptimizerSettings, "optimizer", {"backbone_rate": rate}),
         schedule=given.fill(ScheduleSettings, "schedule"),
         run=given.fill(RunSettings, "run"),
+        lora=given.fill(LoraSettings, "lora") if "lora" in given else None,
     )
     _check(recipe, where)
     return recipe
@@ -150,6 +152,7 @@ def _check(recipe: SemanticRecipe, where: object) -> None:
     if not recipe.optimizer.batch_size:
         what = "optimizer.batch_size = 0: here, it is not chosen for you"
         raise UserError(what, where=where, mend="set it, such as 8")
+    check_start(recipe.lora, recipe.model.weights, where)
     if min(recipe.size_hw) < patch:
         what = f"parts of {recipe.size_hw[0]}x{recipe.size_hw[1]} pixels are smaller than a patch of {patch}"
         raise UserError(what, where=where, mend="make augmentation.crop_hw larger, or model.patch_size smaller")

@@ -20,9 +20,10 @@ from sleuth.data.semantic.stream import SemanticStream
 from sleuth.errors import UserError
 from sleuth.models.segmenter import Segmenter, SegmenterConfig, as_backbone, build_segmenter
 from sleuth.tasks.semantic import SemanticLoss, class_weights
-from sleuth.training.parts import freeze
+from sleuth.training.adapters import merged
 from sleuth.training.semantic_recipe import SemanticRecipe, semantic_recipe
 from sleuth.training.start_vit import take_vit
+from sleuth.training.trained_parts import choose_trained
 from sleuth.training.work import Autocast, BatchLoss
 from sleuth.types import SemanticBatch, SemanticPrediction
 from sleuth.weights.classifiers import open_classifier
@@ -92,10 +93,7 @@ class SemanticWork:
         remarks = [f"{sum(p.numel() for p in model.parameters()):,} parameters"]
         if settings.weights and not resume:
             remarks.append(self._start(model))
-        if settings.freeze:
-            freeze(model, settings.freeze)
-            trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            remarks.append(f"frozen: {', '.join(settings.freeze)}; trains {trained:,} parameters")
+        remarks += choose_trained(model, settings.freeze, self.recipe.lora)
         return model, tuple(remarks)
 
     def _start(self, model: Segmenter) -> str:
@@ -150,12 +148,13 @@ class SemanticWork:
         return BatchLoss(self.criterion(prediction, batch, counts), partial(_finite_or_not, prediction, batch))
 
     def save_model(self, path: Path, model: nn.Module, **notes: object) -> None:
-        """Write the model with its classes."""
-        assert isinstance(model, Segmenter)
+        """Write the model with its classes; adapters are merged."""
+        whole = merged(model)
+        assert isinstance(whole, Segmenter)
         kept: dict[str, Any] = {"ignore": list(self.recipe.data.ignore)} if self.recipe.data.ignore else {}
         if self.recipe.model.weights:
             kept["started_from"] = self.recipe.model.weights
-        loaded = LoadedSegmenter(model, self.config, tuple(self.source.names), self.recipe.preprocess)
+        loaded = LoadedSegmenter(whole, self.config, tuple(self.source.names), self.recipe.preprocess)
         save_segmenter(path, loaded, notes=kept | notes)
 
 

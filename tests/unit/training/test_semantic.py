@@ -1,6 +1,7 @@
 """Recipes of pixel classes and their work: the one training function learns masks as it learns boxes."""
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_a_resolved_recipe_reads_back_as_itself():
         ({"loss": {"class_weights": "all"}}, "class_weights"),
         ({"preprocess": {"crop_hw": [8, 8]}}, "every pixel is to have a class"),
         ({"optimizer": {"batch_size": 0}}, "batch_size = 0"),
-        ({"lora": {"rank": 2}}, "unknown section"),
+        ({"lora": {"rank": 2}}, "none is named"),
     ],
 )
 def test_wrong_recipes_are_refused_with_a_clear_line(sections: dict, message: str):
@@ -174,6 +175,21 @@ def test_the_backbone_can_be_frozen():
     model, remarks = SemanticWork(made, Corners()).assemble(resume=False)
     assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
     assert any("frozen: backbone" in line for line in remarks)
+
+
+def test_adapters_learn_beside_frozen_weights_and_are_merged(tmp_path: Path):
+    work = SemanticWork(recipe(), Corners())
+    start = train_work(work, tmp_path / "start", console=QUIET).folder / "best.safetensors"
+    made = recipe(model={"weights": str(start)}, lora={"rank": 2})
+    assert made.optimizer.backbone_rate == made.optimizer.rate
+    assert semantic_recipe(tomllib.loads(made.text()), where="test") == made
+    result = train_work(SemanticWork(made, Corners()), tmp_path / "lora", console=QUIET)
+    before, after = (load_segmenter(path).model.state_dict() for path in (start, result.folder / "best.safetensors"))
+    assert after.keys() == before.keys()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    # The whole head learns, and of the backbone what has adapters.
+    assert {name for name in changed if not name.startswith("head.")} == {"backbone.blocks.0.attention.qkv.weight"}
+    assert {"head.queries", "head.blocks.0.attention.qkv.weight"} <= changed
 
 
 def test_scenes_are_built_in():
