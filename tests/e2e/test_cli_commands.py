@@ -184,6 +184,14 @@ def test_trace_shows_a_classifier(cli):
     assert "a picture of 1x9 pixels is smaller than a patch of 2x2" in said.err
 
 
+def test_trace_shows_a_segmenter(cli):
+    said = cli("trace", "--model", "segmenter-street", "--size", "32x48", "--json")
+    assert said.code == 0, said.err
+    steps = {step["name"]: step["shape"] for step in said.json["steps"]}
+    assert (steps["image"], steps["queries"][:2], steps["logits"][2:]) == ([1, 3, 32, 48], [1, 2], [4, 6])
+    assert said.json["flops"] == sum(step["flops"] for step in said.json["steps"] if not step["detail"])
+
+
 def test_trace_shows_training_and_decoding_of_the_paper_translator(cli):
     """12 source and 10 target words through the base model, whose parameters are the paper's but for its vocabulary."""
     said = cli("trace", "--model", "transformer-base", "--size", "12x10", "--json")

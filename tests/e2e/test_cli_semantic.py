@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 TINY = [
     *("--set", "model.dim=16", "--set", "model.num_heads=2", "--set", "model.depth=1", "--set", "model.stem_dim=8"),
@@ -223,9 +225,20 @@ def test_pictures_of_a_line_are_refused_and_small_ones_enlarged(trained: Path, c
     assert (listed["width"], listed["height"]) == (3, 2)
 
 
+def test_adapters_are_trained_beside_a_segmenter_and_merged(trained: Path, data: Path, cli, tmp_path: Path):
+    words = ("train", "--model", trained, "--data", data, "--steps", "3", "--lora", "2", *TINY)
+    said = cli(*words, "--set", "data.val=", "--set", "data.ignore=[9]", "--out", tmp_path / "adapted")
+    assert said.code == 0, said.err
+    assert "LoRA of rank 2 in 1 layers" in said.err
+    before, after = (load_file(run / "best.safetensors") for run in (trained, tmp_path / "adapted"))
+    assert after.keys() == before.keys()
+    changed = {name for name in after if not name.startswith("head.") and not torch.equal(after[name], before[name])}
+    assert changed == {"backbone.blocks.0.attention.qkv.weight"}
+    steps = cli("trace", "--model", tmp_path / "adapted", "--json").json["steps"]
+    assert steps[-1]["shape"] == [1, 3, 8, 12]
+
+
 def test_commands_of_detectors_say_what_it_is_for(trained: Path, cli, tmp_path: Path):
-    said = cli("trace", "--model", "segmenter-s16")
-    assert (said.code, "gives every pixel a class and finds no objects" in said.err) == (2, True)
     said = cli("convert", trained, "--to", "huggingface", "--out", tmp_path / "there")
     assert (said.code, "gives every pixel a class" in said.err) == (2, True)
 

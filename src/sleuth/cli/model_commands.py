@@ -36,8 +36,8 @@ def trace(
     """Print the shape of every tensor on the way, as it runs.
 
     With parameters and FLOPs of each part. An architecture without weights gets random ones: shapes are the same. Of a
-    vision Transformer: the first block in full, all with --layers. Of a translation model: one training step, and each
-    step of decoding with its cache.
+    vision Transformer or a Segmenter: the first block in full, all with --layers. Of a translation model: one training
+    step, and each step of decoding with its cache.
     """
     from sleuth.cli.trace import run_trace
 

@@ -4,10 +4,13 @@ import torch
 
 from sleuth.cli.console import print_text, write_json
 from sleuth.cli.sizes import parse_lengths, parse_size
+from sleuth.explain.segmenter_trace import trace_segmenter
 from sleuth.explain.seq2seq_trace import TranslationTrace, trace_seq2seq
 from sleuth.explain.trace import Trace, trace_model
 from sleuth.explain.vit_trace import trace_vit
 from sleuth.models.detector import Detector
+from sleuth.models.segmenter import build_segmenter
+from sleuth.models.segmenter_variants import SEGMENTER_VARIANTS
 from sleuth.models.seq2seq import Seq2Seq, build_seq2seq
 from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
 from sleuth.models.vit import build_vit
@@ -17,6 +20,7 @@ from sleuth.types import ImageBatch
 from sleuth.weights.catalog import build, entry
 from sleuth.weights.classifiers import is_classifier, open_classifier
 from sleuth.weights.resolve import is_path, open_model
+from sleuth.weights.segmenter import is_segmenter, open_segmenter
 from sleuth.weights.translators import is_translator, open_translator
 
 USUAL_SIZE = (800, 600)
@@ -25,12 +29,9 @@ USUAL_WORDS = (12, 10)
 
 def run_trace(model: str, size: str | None, *, layers: bool, as_json: bool) -> None:
     """Run the model once on noise, a picture or words, and print what flowed."""
-    if model in SEQ2SEQ_VARIANTS or is_translator(model):
-        trace: Trace | TranslationTrace = trace_words(model, size, layers=layers)
-    elif is_classifier(model):
-        trace = trace_classifier(model, size, layers=layers)
-    else:
-        trace = trace_picture(model, size, layers=layers)
+    kinds = ((_is_seq2seq, trace_words), (is_segmenter, trace_pixel_classes), (is_classifier, trace_classifier))
+    trace_kind = next((each for is_such, each in kinds if is_such(model)), trace_picture)
+    trace: Trace | TranslationTrace = trace_kind(model, size, layers=layers)
     if as_json:
         write_json(trace.to_json(), "-")
     else:
@@ -54,6 +55,17 @@ def trace_classifier(model: str, size: str | None, *, layers: bool) -> Trace:
         network, config = loaded.model, loaded.config
     asked = config.image_hw if size is None else parse_size(size, least=1)
     return trace_vit(network, _noise(asked), layers=layers, name=model)
+
+
+def trace_pixel_classes(model: str, size: str | None, *, layers: bool) -> Trace:
+    """The flow of a Segmenter. Without a size, the picture is of the one that it was made for."""
+    if model in SEGMENTER_VARIANTS:
+        network, config = build_segmenter(SEGMENTER_VARIANTS[model]), SEGMENTER_VARIANTS[model]
+    else:
+        loaded = open_segmenter(model)
+        network, config = loaded.model, loaded.config
+    asked = config.vit.image_hw if size is None else parse_size(size, least=1)
+    return trace_segmenter(network, _noise(asked), layers=layers, name=model)
 
 
 def _noise(size_hw: tuple[int, int]) -> ImageBatch:
@@ -80,6 +92,10 @@ def _detector(model: str) -> tuple[Detector, Preprocess]:
         loaded = open_model(model)
         return loaded.model, loaded.preprocess
     return build(model), entry(model).preprocess
+
+
+def _is_seq2seq(model: str) -> bool:
+    return model in SEQ2SEQ_VARIANTS or is_translator(model)
 
 
 def _seq2seq(model: str) -> Seq2Seq:
