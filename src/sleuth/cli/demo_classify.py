@@ -68,6 +68,7 @@ def run_demo_classify(folder: Path, model: str, count: int | None = None) -> Non
         try_next(
             {
                 f"sleuth evaluate --model {model} --out {folder}/report": "confusion and calibration as pictures",
+                "sleuth trace --model vit-s16": "the shape of every tensor on its way through ViT",
                 "sleuth train --data digits --out runs/digits": "the same, trained anew",
                 "sleuth train --data YOUR-FOLDER --out runs/mine": "on folders of your own classes",
             }
