@@ -1,5 +1,7 @@
 """Packing loses nothing, overlaps nowhere, and needs no more rows than padding."""
 
+import math
+
 import hypothesis.strategies as st
 import torch
 from hypothesis import given
@@ -24,6 +26,15 @@ def test_the_mask_is_of_whole_pictures(lengths: list[int]) -> None:
     mask = packing.block_mask()
     assert torch.equal(mask, mask.transpose(-2, -1))
     assert int(mask.sum()) == sum(length**2 for length in lengths)
+
+
+@given(LENGTHS)
+def test_keys_that_are_fewer_stay_with_their_pictures(lengths: list[int]) -> None:
+    packing, fewer = plan_packing(lengths), [-(-length // 4) for length in lengths]
+    keys = packing.of_lengths(fewer)
+    assert keys.rows == packing.rows
+    assert int((keys.owners() >= 0).sum()) == sum(fewer)
+    assert int(packing.block_mask(keys=keys).sum()) == sum(map(math.prod, zip(lengths, fewer, strict=True)))
 
 
 @given(LENGTHS)

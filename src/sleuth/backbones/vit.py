@@ -11,7 +11,7 @@ from sleuth.errors import UserError
 from sleuth.nn.attention import padding_mask
 from sleuth.nn.cores.neighbourhood import neighbourhood_mask
 from sleuth.nn.grid_positions import LearnedGridPositions, NoGridPositions, SineGridPositions
-from sleuth.nn.packing import Packing, plan_packing
+from sleuth.nn.packing import PackedGrids, Packing, plan_packing
 from sleuth.nn.patches import PatchEmbedding, grid_of, padded_to_patches
 from sleuth.nn.rotary import Rotation, rotary_2d
 from sleuth.nn.stem import ConvolutionalStem
@@ -136,11 +136,8 @@ class VitBackbone(nn.Module):
             pictures: normalised pixels, each of its own size.
 
         Raises:
-            UserError: a picture is smaller than a patch, or attention wants a grid and packing keeps none.
+            UserError: a picture is smaller than a patch.
         """
-        if self.needs_grid and not self.radius:
-            what = "spatial-reduction attention reduces the grid of a picture, which packed pictures do not have"
-            raise UserError(what, mend="put the pictures into one padded batch")
         sequences, grids = [], []
         for pixels in pictures:
             batch = ImageBatch(pixels=pixels[None], valid=torch.ones_like(pixels[:1], dtype=torch.bool))
@@ -149,9 +146,13 @@ class VitBackbone(nn.Module):
             grids.append(grid_hw)
         packing = plan_packing([len(tokens) for tokens in sequences])
         states, rotation = packing.pack(sequences), self._packed_rotation(packing, grids, sequences[0])
-        attend = self._packed_mask(packing, grids, states.device)
+        attend, grid = None, None
+        if self.needs_grid and not self.radius:  # attention that reduces each grid by itself keeps them apart, too
+            grid = PackedGrids(packing, tuple(TokenGrid(*grid_hw, self.num_prefix) for grid_hw in grids))
+        else:
+            attend = self._packed_mask(packing, grids, states.device)
         for block in self.blocks:
-            states = block(states, attend, rotation, None)
+            states = block(states, attend, rotation, grid)
         each = packing.unpack(self.norm(states))
         return [self._memory(tokens[None], grid_hw, None) for tokens, grid_hw in zip(each, grids, strict=True)]
 

@@ -229,7 +229,7 @@ class VisionTransformer(nn.Module):
             A prediction for each picture, as if it were a batch of its own.
 
         Raises:
-            UserError: a picture is smaller than a patch, or the model's attention cannot do without a grid.
+            UserError: a picture is smaller than a patch.
         """
         return [self.answer(memory) for memory in self.backbone.packed(pictures)]
 

@@ -4,6 +4,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sleuth.nn.drop_path import DropPath, LayerScale
+from sleuth.nn.packing import PackedGrids
 from sleuth.nn.rotary import Rotation
 from sleuth.types import TokenGrid
 
@@ -49,7 +50,7 @@ class PreNormBlock(nn.Module):
         tokens: Float[Tensor, "batch tokens dim"],
         attend: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
         rotation: Rotation | None = None,
-        grid: TokenGrid | None = None,
+        grid: TokenGrid | PackedGrids | None = None,
         asked: int | None = None,
     ) -> Float[Tensor, "batch _ dim"]:
         """One round of tokens looking at each other.

@@ -5,11 +5,13 @@ packed, so that short ones share a row. Each token looks at the tokens of its ow
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from sleuth.types import TokenGrid
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,44 @@ class Packing:
             owners[row, start : start + length] = number
         return owners.to(device)
 
-    def block_mask(self, device: torch.device | None = None) -> Bool[Tensor, "rows 1 capacity capacity"]:
-        """True where both tokens are of one picture."""
+    def block_mask(
+        self, device: torch.device | None = None, keys: "Packing | None" = None
+    ) -> Bool[Tensor, "rows 1 capacity keys"]:
+        """True where both tokens are of one picture.
+
+        Args:
+            device: of the mask.
+            keys: how the tokens that are looked at lie, where they are others.
+        """
         owners = self.owners(device)
-        return ((owners[:, :, None] == owners[:, None]) & (owners[:, :, None] >= 0))[:, None]
+        others = owners if keys is None else keys.owners(device)
+        return ((owners[:, :, None] == others[:, None]) & (owners[:, :, None] >= 0))[:, None]
+
+    def of_lengths(self, lengths: Sequence[int]) -> "Packing":
+        """The same pictures in the same rows and order, each with another number of tokens.
+
+        >>> plan_packing([3, 10, 6]).of_lengths([1, 4, 2]).starts
+        (2, 0, 0)
+        """
+        filled, starts = [0] * self.num_rows, [0] * len(lengths)
+        for number in sorted(range(len(lengths)), key=lambda at: self.starts[at]):
+            row = self.rows[number]
+            starts[number] = filled[row]
+            filled[row] += lengths[number]
+        return replace(self, starts=tuple(starts), lengths=tuple(lengths), capacity=max(filled))
+
+
+@dataclass(frozen=True)
+class PackedGrids:
+    """Pictures in shared sequences, for attention that wants to know how the tokens of each lie.
+
+    Args:
+        packing: which picture stands where.
+        grids: of each picture.
+    """
+
+    packing: Packing
+    grids: tuple[TokenGrid, ...]
 
 
 def plan_packing(lengths: Sequence[int], capacity: int | None = None) -> Packing:

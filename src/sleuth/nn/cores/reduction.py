@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sleuth.nn.attention import MultiHeadAttention
+from sleuth.nn.packing import PackedGrids
 from sleuth.nn.rotary import Rotation
 from sleuth.types import TokenGrid
 
@@ -52,6 +53,15 @@ class SpatialReduction(nn.Module):
         on = F.max_pool2d(on[:, None], self.ratio).flatten(1) > 0
         return keys, torch.cat((valid[:, :prefix], on), dim=1)
 
+    def packed(
+        self, tokens: Float[Tensor, "rows tokens dim"], pictures: PackedGrids
+    ) -> tuple[Float[Tensor, "rows keys dim"], Bool[Tensor, "rows 1 tokens keys"]]:
+        """The same of pictures that share sequences, each by itself; and which token may look at which key."""
+        own = zip(pictures.packing.unpack(tokens), pictures.grids, strict=True)
+        reduced = [self(each[None], grid)[0][0] for each, grid in own]
+        keys = pictures.packing.of_lengths([len(each) for each in reduced])
+        return keys.pack(reduced), pictures.packing.block_mask(tokens.device, keys)
+
 
 class ReducedAttention(nn.Module):
     """Softmax attention whose keys and values are of the reduced grid.
@@ -81,20 +91,24 @@ class ReducedAttention(nn.Module):
         tokens: Float[Tensor, "batch tokens dim"],
         attend: Bool[Tensor, "batch 1 1 tokens"] | None = None,
         rotation: Rotation | None = None,
-        grid: TokenGrid | None = None,
+        grid: TokenGrid | PackedGrids | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
         """Tokens look at the reduced grid.
 
         Args:
-            tokens: of a picture.
-            attend: True on tokens that are no padding; it is the same for every query.
+            tokens: of a picture, or of several that are packed.
+            attend: True on tokens that are no padding; it is the same for every query. Of packed pictures none: which
+                token is of which follows from their grids.
             rotation: none: a square of patches has no place of its own to turn by.
-            grid: how the tokens lie in the picture.
+            grid: how the tokens lie in the picture, or in each of those that are packed.
 
         Raises:
             ValueError: there is no grid to reduce, or there is a rotation.
         """
         if grid is None or rotation is not None:
             raise ValueError("spatial reduction needs tokens that lie on a grid, and no rotation")
+        if isinstance(grid, PackedGrids):
+            keys, own = self.reduction.packed(tokens, grid)
+            return self.attention(tokens, keys, keys, own)
         keys, valid = self.reduction(tokens, grid, None if attend is None else attend[:, 0, 0])
         return self.attention(tokens, keys, keys, None if valid is None else valid[:, None, None])
