@@ -174,7 +174,7 @@ PREDICT = [
     ("predict {picture} --tile 64 --tile-overlap -0.1", "overlap of -0.1"),
     ("predict {picture} --tile 64 --tile-overlap nan", "overlap of nan"),
     ("predict {picture} --tile-overlap 0.3", "--tile-overlap", "--tile 640"),
-    ("predict {picture} --model detr-scenes-panoptic --tile 64", "tiles give boxes", "--no-masks"),
+    ("predict {picture} --model detr-scenes-panoptic --tile 64 --panoptic {empty}", "tiles give boxes and masks, not"),
     ("predict {picture} --model {model} --tile 64 --masks", "--masks", "no mask head"),
     ("predict {picture} --model {model} --tile 64 --panoptic {empty}", "--tile", "--panoptic"),
     ("predict {picture} --devise cpu", "--devise", "--device"),

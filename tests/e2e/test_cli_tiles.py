@@ -13,6 +13,7 @@ import sleuth
 from sleuth.data.scenes import SceneSource
 from sleuth.data.scenes.classes import NAMES
 from sleuth.geometry.boxes import pairwise_iou
+from sleuth.geometry.rle import mask_from_coco
 from sleuth.training.recipe import load_recipe
 
 ROWS, COLUMNS, SIDE = 3, 4, 128
@@ -67,6 +68,25 @@ def test_small_objects_are_found_in_tiles(large, cli, tmp_path: Path):
     assert found_of(boxes, plain.json[0]) < 0.6
     assert len(entry["detections"]) < 1.5 * len(boxes), "no object comes out again and again"
     assert (tmp_path / "large.png").is_file()
+
+
+def test_masks_of_tiles_fit_the_objects(large, cli, tmp_path: Path):
+    root, _ = large
+    Image.open(root / "large.png").crop((0, 0, 200, SIDE)).save(tmp_path / "wide.png")
+    words = ["predict", tmp_path / "wide.png", "--model", "detr-scenes-panoptic", "--json", "-", "--tile", SIDE]
+    (entry,) = cli(*words).json
+    assert "segments" not in entry
+    fits = []
+    for found in entry["detections"]:
+        mask = torch.from_numpy(mask_from_coco(found["segmentation"]))
+        assert mask.shape == (SIDE, 200)
+        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+        tight = torch.tensor([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]).float()
+        left, top, width, height = found["bbox"]
+        box = torch.tensor([[left, top, left + width, top + height]])
+        fits.append(float(pairwise_iou(tight, box)))
+    assert len(fits) > 3
+    assert sum(fits) / len(fits) > 0.6
 
 
 def test_python_and_the_command_line_agree(large, cli):

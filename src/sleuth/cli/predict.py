@@ -71,7 +71,8 @@ def run_predict(words: PredictWords) -> None:
         raise UserError("--top is of classifiers, and this model finds objects", mend="leave it out")
     tiling = parse_tiling(words.tile, words.tile_overlap)
     if tiling is not None and words.panoptic is not None:
-        raise UserError("tiles give boxes, not panoptic maps", where="--tile", mend="leave out --tile or --panoptic")
+        what = "tiles give boxes and masks, not panoptic maps"
+        raise UserError(what, where="--tile", mend="leave out --tile or --panoptic")
     items = expand_sources(words.sources)
     predictor = load_predictor(words.model, words.device)
     _check_masks(words, predictor)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sleuth.errors import UserError
+from sleuth.geometry.rle import PackedMasks
 from sleuth.geometry.tiles import Tiling
 from sleuth.models.detector import Detector
 from sleuth.nn.folding import FoldedConvolutions
@@ -17,7 +19,7 @@ from sleuth.runtime.segments import find_masks, find_panoptic, keep_masks
 from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
 from sleuth.tasks.segmentation import PanopticRule
-from sleuth.tasks.tiled import detect_on_tiles
+from sleuth.tasks.tiled import detect_on_tiles, segment_on_tiles
 from sleuth.types import ImageBatch, SetPrediction
 from sleuth.weights.checkpoint import LoadedModel, ModelCard
 from sleuth.weights.resolve import open_model
@@ -122,7 +124,7 @@ class Predictor:
                 stuff.
             panoptic_threshold: the score above which an answer takes part in that, 0 to 1; None takes the model's own.
             tile: look at large pictures tile by tile too, for small objects: side of a tile in pixels, or height and
-                width. Tiles give boxes only; of a model with a mask head, ask with ``masks=False``.
+                width. Tiles give boxes and masks of objects, no panoptic map.
             tile_overlap: share of a tile that its neighbour sees too, below 0.9: objects up to so large lie whole in a
                 tile.
 
@@ -130,8 +132,8 @@ class Predictor:
             One `Detections` for each picture or frame, in the order of the sources.
 
         Raises:
-            UserError: a source is missing or cannot be read, a number is out of range, or masks are asked of a model
-                without a mask head, or of tiles.
+            UserError: a source is missing or cannot be read, a number is out of range, masks are asked of a model
+                without a mask head, or a panoptic map of tiles.
         """
         return list(
             self.stream(
@@ -186,7 +188,10 @@ class Predictor:
                 mend="use a model for segmentation",
             )
         if tiling is not None:
-            masks, panoptic = self._without_masks(masks, panoptic)
+            if panoptic:
+                what, mend = "tiles give boxes and masks, not panoptic maps", "leave out tiles, or the panoptic map"
+                raise UserError(what, where="tile", mend=mend)
+            panoptic = False
         wish = _Wish(
             threshold=threshold,
             masks=self.has_masks if masks is None else masks,
@@ -231,20 +236,17 @@ class Predictor:
             # Masks of one picture are kept only as long as it is described.
             waiting[row] = (frame, self._describe(frame, found, keep_masks(prediction), picture, wish))
 
-    def _without_masks(self, masks: bool | None, panoptic: bool | None) -> tuple[bool, bool]:
-        """What is asked of tiles: boxes."""
-        if masks or panoptic or (self.has_masks and masks is None):
-            raise UserError(
-                "tiles give boxes, not masks", where="tile", mend="ask for boxes only (--no-masks), or leave tiles out"
-            )
-        return False, False
-
     def _answer_on_tiles(self, frame: Frame, wish: _Wish, tiling: Tiling, batch_size: int) -> Detections:
+        ask = (self.model, frame.image, self.preprocess, tiling)
+        masks: PackedMasks | None = None
         with self._folded:
-            found = detect_on_tiles(
-                self.model, frame.image, self.preprocess, tiling, threshold=wish.threshold, batch_size=batch_size
-            )
-        return self._detections(frame, found, wish)
+            if wish.masks:
+                found, masks = segment_on_tiles(
+                    *ask, _pack_masks, threshold=wish.threshold, batch_size=batch_size, is_thing=self.is_thing
+                )
+            else:
+                found = detect_on_tiles(*ask, threshold=wish.threshold, batch_size=batch_size, is_thing=self.is_thing)
+        return replace(self._detections(frame, found, wish), packed_masks=masks)
 
     def _as_model(self, images: ImageBatch) -> ImageBatch:
         dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
@@ -288,6 +290,13 @@ class Predictor:
             video=frame.video,
             pixels=np.ascontiguousarray(frame.image.movedim(0, -1).numpy()) if keep_pixels else None,
         )
+
+
+def _pack_masks(
+    prediction: SetPrediction, picture: int, queries: Tensor, size_hw: tuple[int, int]
+) -> tuple[PackedMasks, Tensor]:
+    """The finite masks of some queries of one view, and their rows."""
+    return find_masks(keep_masks(prediction), picture, queries, size_hw=size_hw)
 
 
 def _size_of(frame: Frame) -> tuple[int, int]:

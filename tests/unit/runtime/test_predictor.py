@@ -1,6 +1,7 @@
 """Pictures in, detections out: batches, order, thresholds."""
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,25 @@ def test_tiles_of_a_large_picture(detector: Predictor):
     (whole,) = detector.predict(large, threshold=0.0, tile=120)
     assert torch.equal(whole.boxes_xyxy_px, plain.boxes_xyxy_px)
     assert torch.equal(whole.scores, plain.scores)
+
+
+def test_masks_of_tiles(loaded_panoptic: LoadedModel):
+    card = replace(loaded_panoptic.card, is_thing=(True,) * 4)
+    detector = Predictor(LoadedModel(loaded_panoptic.model, card))
+    large = np.random.default_rng(1).integers(0, 256, (80, 120, 3), dtype=np.uint8)
+    (plain,) = detector.predict(large, threshold=0.0, panoptic=False)
+    (whole,) = detector.predict(large, threshold=0.0, tile=120)
+    assert torch.equal(whole.masks, plain.masks)
+    assert whole.segments is None
+    (tiled,) = detector.predict(large, threshold=0.0, tile=(40, 60), tile_overlap=0.1, batch_size=2)
+    assert len(tiled.masks) == len(tiled) > len(plain)
+    assert tiled.masks.shape[1:] == (80, 120)
+    assert int(tiled.masks.flatten(1).any(1).sum()) > len(plain)
+    (boxes,) = detector.predict(large, threshold=0.0, tile=(40, 60), tile_overlap=0.1, masks=False)
+    assert boxes.packed_masks is None
+    assert torch.allclose(boxes.scores, tiled.scores, atol=1e-5)
+    with pytest.raises(UserError, match="not panoptic maps"):
+        detector.predict(large, tile=64, panoptic=True)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 import torch
 from torch import nn
 
+from sleuth.geometry.rle import PackedMasks
 from sleuth.geometry.tiles import Tiling
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.tasks.tiled import detect_on_tiles
+from sleuth.tasks.segmentation import read_masks
+from sleuth.tasks.tiled import detect_on_tiles, segment_on_tiles
 from sleuth.types import ImageBatch, Memory, SetPrediction
 
 NO_CHANGE = Preprocess(resize="none", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -34,8 +36,13 @@ class Reds(nn.Module):
                 size = torch.tensor([red.shape[1], red.shape[0]])
                 boxes[0, row, number - 1] = torch.cat([(low + high) / 2 / size, (high - low) / size])
                 logits[0, row, number - 1] = torch.tensor([3.0 - number / 10, 0.0])
-        tokens = torch.zeros(len(reds), 1, 4)
-        return SetPrediction(logits, boxes, Memory(tokens, tokens, None, ((1, 1),)))
+        tokens, input_hw = torch.zeros(len(reds), 1, 4), (reds.shape[1], reds.shape[2])
+        memory = Memory(tokens, tokens, None, ((1, 1),), input_hw)
+        return SetPrediction(logits, boxes, memory, masks=lambda row, query: _logits_of(reds, row, query))
+
+
+def _logits_of(reds: torch.Tensor, row: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    return torch.where(reds[row] == query[:, None, None] + 1, 5.0, -5.0)
 
 
 def picture(*boxes, size_hw=(120, 200)) -> torch.Tensor:
@@ -95,3 +102,51 @@ def test_answers_that_are_no_numbers_are_left_out():
 def test_only_the_best_answers_of_a_view_are_looked_at():
     found = detect_on_tiles(Reds(), picture(*BOXES), NO_CHANGE, Tiling((120, 200)), most=2)
     assert found.queries.tolist() == [0, 1]
+
+
+def packed(prediction: SetPrediction, picture: int, queries: torch.Tensor, size_hw: tuple[int, int]):
+    hw = prediction.memory.input_hw
+    masks = read_masks(prediction, picture, queries, picture_hw=hw, size_hw=size_hw)
+    return PackedMasks.pack(masks), torch.arange(len(queries))
+
+
+def test_masks_of_tiles_are_those_of_the_picture():
+    """Of objects that tiles cut, and of one that only the whole picture shows."""
+    image = picture(*BOXES)
+    image[0, 44:48, 60:72] = 0  # an object in two parts
+    found, masks = segment_on_tiles(
+        Reds(), image, NO_CHANGE, Tiling((64, 64), 0.4), packed, threshold=0.5, batch_size=4
+    )
+    assert found.boxes_xyxy_px.round().int().tolist() == [list(box) for box in BOXES]
+    assert masks.size_hw == (120, 200)
+    for number, mask in enumerate(masks.unpack(), start=1):
+        assert torch.equal(mask, image[0] == number)
+
+
+def test_an_answer_whose_mask_is_no_mask_is_left_out():
+    def without_the_second(prediction, picture, queries, size_hw):
+        masks, rows = packed(prediction, picture, queries, size_hw)
+        rows = rows[queries != 1]
+        return masks.keep(rows.tolist()), rows
+
+    tiling = Tiling((64, 64), 0.4)
+    found, masks = segment_on_tiles(Reds(), picture(*BOXES), NO_CHANGE, tiling, without_the_second, threshold=0.5)
+    assert found.queries.tolist() == [0, 2, 3, 4, 5]
+    assert len(masks) == 5
+
+
+def test_nothing_found_has_no_masks():
+    found, masks = segment_on_tiles(Reds(), picture(), NO_CHANGE, Tiling((64, 64)), packed, threshold=0.5)
+    assert (len(found.scores), len(masks), masks.size_hw) == (0, 0, (120, 200))
+
+
+def test_stuff_is_taken_from_the_whole_picture():
+    """Seen as a whole the picture shrinks to a quarter; tiles show all, but of stuff only parts."""
+    small = Preprocess(resize="exact", size_hw=(60, 50), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), resample="nearest")
+    image = picture((20, 20, 32, 32), (50, 90, 190, 202), size_hw=(240, 200))
+    ask = (Reds(least=6), image, small, Tiling((60, 50), 0.4))
+    assert len(detect_on_tiles(*ask, threshold=0.5, is_thing=(True,)).scores) == 2
+    stuff = detect_on_tiles(*ask, threshold=0.5, is_thing=(False,))
+    whole = detect_on_tiles(*ask[:3], Tiling((240, 200)), threshold=0.5)
+    assert stuff.queries.tolist() == [1]
+    assert torch.equal(stuff.boxes_xyxy_px, whole.boxes_xyxy_px)
