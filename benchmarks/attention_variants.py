@@ -17,7 +17,7 @@ from machine import describe, table
 from turns import Step, add_options, foot, medians, peak_in_a_process, peak_mib, publish, take_turns
 
 from sleuth.models.vit import VitConfig, build_vit
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 VARIANTS = ("softmax", "sigmoid", "linear", "local", "reduced")
 RADIUS, REDUCTION = 2, 2

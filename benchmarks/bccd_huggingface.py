@@ -31,7 +31,9 @@ from sleuth.data.stream import TrainingStream
 from sleuth.evaluation.detection import evaluate_model
 from sleuth.models.detr import DetrConfig
 from sleuth.training.recipe import Recipe, load_recipe
-from sleuth.types import ImageBatch, Memory, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 
 def build_peer(config: DetrConfig, *, live_norm: bool) -> DetrForObjectDetection:

@@ -49,7 +49,7 @@ from sleuth.evaluation.truth import to_xywh, truth_of_data
 from sleuth.geometry.boxes import cxcywh_to_xyxy
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.training.recipe import load_recipe
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 Found = tuple[Tensor, Tensor, Tensor]
 """Of one picture: boxes from 0 to 1 as corners, scores and labels."""

@@ -19,7 +19,7 @@ from turns import Step, add_options, compared, foot, medians, peak_in_a_process,
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion
 from sleuth.training.optimizer import OptimizerSettings, build_optimizer
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 SIDES = ("sleuth", "peer")
 

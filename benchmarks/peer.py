@@ -10,7 +10,7 @@ from transformers import DetrForObjectDetection
 from sleuth.backbones.resnet import FrozenBatchNorm2d
 from sleuth.models.detr import Detr, DetrConfig
 from sleuth.nn.attention import MultiHeadAttention
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 from sleuth.weights.maps.detr_huggingface import detr_huggingface
 
 PEER_KEYS = detr_huggingface(backbone="timm", layout="v5")

@@ -35,7 +35,7 @@ from sleuth.tasks.detection import DetectionLossConfig, build_criterion
 from sleuth.training.assemble import build_model
 from sleuth.training.optimizer import OptimizerSettings, build_optimizer
 from sleuth.training.recipe import load_recipe
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 from sleuth.weights.catalog import build, entry
 from sleuth.weights.maps.rtdetr_huggingface import rtdetr_huggingface
 

@@ -25,7 +25,8 @@ from sleuth.cli.train_classification import evaluator
 from sleuth.training.classification_recipe import classification_recipe
 from sleuth.training.classification_work import ClassificationWork, checked_source
 from sleuth.training.train import train_work
-from sleuth.types import ClassPrediction, ImageBatch
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import ClassPrediction
 
 
 class TimmClassifier(nn.Module):

@@ -22,7 +22,7 @@ from sleuth.models.vit import VisionTransformer, build_vit
 from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.nn.packing import plan_packing
 from sleuth.nn.patches import grid_of
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 WAYS = ("padded", "packed", "alone")
 SIZES: dict[str, list[tuple[int, int]]] = {

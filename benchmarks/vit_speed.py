@@ -23,7 +23,7 @@ from turns import Step, add_options, foot, medians, publish, take_turns
 from sleuth.models.vit import VitConfig, build_vit
 from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.nn.packed import packed_linears
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.maps.vit_huggingface import vit_huggingface
 from sleuth.weights.maps.vit_timm import VIT_TIMM
 

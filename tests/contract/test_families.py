@@ -22,7 +22,8 @@ from sleuth.tasks.detection import Preprocess, build_criterion, decode_detection
 from sleuth.training.assemble import assemble
 from sleuth.training.recipe import ModelSettings, recipe_from_tables
 from sleuth.training.rows import rows_of
-from sleuth.types import ImageBatch, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.catalog import CATALOG, names_of
 from sleuth.weights.checkpoint import detector_card, load_model, save_model
 

@@ -14,7 +14,7 @@ import sleuth
 from sleuth.evaluation.panoptic_files import evaluate_panoptic_files
 from sleuth.geometry.rle import mask_from_coco, rgb_to_ids
 from sleuth.models.detr import Detr
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.checkpoint import load_model, save_model
 
 NAMES = ("cat", "dog", "sky", "grass")

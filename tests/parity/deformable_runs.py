@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sleuth.models.deformable_detr import DeformableDetr
 from sleuth.tasks.detection import RawDetections, decode_detections
 from sleuth.tasks.detection_loss import LossReport
-from sleuth.types import ImageBatch, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.keymap import STACKED, KeyMap
 
 PARTS = ("encoder.layers.0", "encoder.layers.0.self_attention", "decoder", "decoder.layers.0")

@@ -9,7 +9,7 @@ from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config
 
 from sleuth.backbones.hgnetv2 import HgNetV2Name
 from sleuth.models.dfine import Dfine
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.origins.dfine_huggingface import backbone_fields
 
 SMALL = {

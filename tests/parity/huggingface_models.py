@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers import DetrConfig, DetrForObjectDetection, DetrForSegmentation, ResNetConfig
 
 from sleuth.models.detector import Detector
-from sleuth.types import ImageBatch, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SetPrediction
 
 Peer = DetrForObjectDetection | DetrForSegmentation
 

@@ -6,7 +6,7 @@ import torch
 from sleuth.explain.record import record_attention
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.nn.attention import MultiHeadAttention, fused_attention
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 TINY = DetrConfig(
     backbone="resnet10",

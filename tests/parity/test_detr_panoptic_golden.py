@@ -13,7 +13,8 @@ from golden_fixture import Fixture, load_fixture
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion, decode_detections
 from sleuth.tasks.segmentation import decode_panoptic, read_masks
-from sleuth.types import ImageBatch, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.maps.detr_original import DETR_ORIGINAL_MASKS
 
 SIZES_HW = ((96, 128), (128, 96))

@@ -17,7 +17,8 @@ from sleuth.nn.folding import FoldedConvolutions
 from sleuth.queries import denoising
 from sleuth.queries.denoising import DenoisingQueries, Noise
 from sleuth.tasks.detection_loss import DetectionLoss, DetectionLossConfig, LossReport
-from sleuth.types import ImageBatch, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.maps.dfine_original import DFINE_ORIGINAL
 
 SMALL = DfineConfig(

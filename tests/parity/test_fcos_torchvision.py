@@ -9,7 +9,8 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 from sleuth.geometry.boxes import cxcywh_to_xyxy
 from sleuth.models.fcos import Fcos, FcosConfig, build_fcos
 from sleuth.tasks.detection import build_criterion, decode_detections
-from sleuth.types import ImageBatch, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.catalog import FCOS_LOSS
 
 CLASSES = 4

@@ -18,7 +18,8 @@ from sleuth.queries.denoising import Noise
 from sleuth.queries.top_k import TopKQueries
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion, decode_detections
 from sleuth.tasks.detection_loss import LossReport
-from sleuth.types import ImageBatch, Match, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import Match, SetPrediction
 from sleuth.weights.checkpoint import LoadedModel
 from sleuth.weights.maps.rtdetr_original import rtdetr_original
 from sleuth.weights.origins.original import open_original, write_original

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from sleuth.errors import UserError
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.checkpoint import LoadedModel
 from sleuth.weights.origins.coco_names import THINGS
 from sleuth.weights.origins.huggingface import check_config, open_folder

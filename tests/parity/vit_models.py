@@ -24,7 +24,7 @@ from transformers import (
     ViTModel,
 )
 
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 SIZES = {"embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 7}
 TIMM: dict[str, tuple[str, dict[str, Any]]] = {

@@ -10,7 +10,8 @@ from torch import Tensor
 from sleuth.matching.costs import CostWeights, matching_costs, pad_targets
 from sleuth.matching.dense import dense_match, token_centres
 from sleuth.matching.hungarian import hungarian_match
-from sleuth.types import Memory, Target
+from sleuth.types.batches import Target
+from sleuth.types.memory import Memory
 
 CPU = torch.device("cpu")
 SEEDS = st.integers(0, 2**31)

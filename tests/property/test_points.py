@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sleuth.matching.points import point_match
-from sleuth.types import Points
+from sleuth.types.predictions import Points
 
 SIDE, STRIDES, REACH = 96, (8, 16, 32), 4.0
 box = st.tuples(st.floats(0, 90), st.floats(0, 90), st.floats(0.5, 96), st.floats(0.5, 96))

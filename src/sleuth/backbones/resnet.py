@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 ResNetName = Literal["resnet10", "resnet14", "resnet18", "resnet34", "resnet50", "resnet101"]
 ResNetVariant = Literal["b", "d"]

@@ -15,7 +15,8 @@ from sleuth.nn.packing import PackedGrids, Packing, plan_packing
 from sleuth.nn.patches import PatchEmbedding, grid_of, padded_to_patches
 from sleuth.nn.rotary import Rotation, rotary_2d
 from sleuth.nn.stem import ConvolutionalStem
-from sleuth.types import ImageBatch, PatchMemory, TokenGrid
+from sleuth.types.batches import ImageBatch
+from sleuth.types.memory import PatchMemory, TokenGrid
 
 Positions = LearnedGridPositions | SineGridPositions | NoGridPositions
 Grid = tuple[int, int]

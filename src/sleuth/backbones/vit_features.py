@@ -4,7 +4,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sleuth.backbones.vit import VitBackbone
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 
 class VitFeatures(nn.Module):

@@ -16,7 +16,7 @@ from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
 from sleuth.models.vit import build_vit
 from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.catalog import build, entry
 from sleuth.weights.classifiers import is_classifier, open_classifier
 from sleuth.weights.resolve import is_path, open_model

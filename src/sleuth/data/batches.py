@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 from sleuth.data.samples import Sample
 from sleuth.geometry.boxes import xyxy_to_cxcywh
 from sleuth.tasks.detection import IMAGENET_MEAN, IMAGENET_STD, normalise_and_pad
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 Colour = tuple[float, float, float]
 

@@ -12,7 +12,7 @@ from sleuth.data.samples import Sample, SampleSource
 from sleuth.data.shuffled import PlannedSample, ShuffledStream, StreamOptions, own_draws
 from sleuth.data.transforms import Resize
 from sleuth.tasks.detection import IMAGENET_MEAN, IMAGENET_STD
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 Batch = tuple[ImageBatch, list[Target]]
 

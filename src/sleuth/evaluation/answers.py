@@ -14,7 +14,8 @@ from sleuth.evaluation.truth import to_xywh
 from sleuth.geometry.rle import PackedMasks
 from sleuth.tasks.detection import RawDetections, decode_detections
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule, decode_panoptic, read_masks
-from sleuth.types import ImageBatch, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SetPrediction
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from sleuth.evaluation.truth import truth_of_data, truth_of_samples
 from sleuth.geometry.tiles import Tiling
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.segmentation import PAPER_RULE, PanopticRule
-from sleuth.types import SetPrediction
+from sleuth.types.predictions import SetPrediction
 
 
 @dataclass(frozen=True, eq=False)

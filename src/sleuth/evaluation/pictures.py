@@ -15,7 +15,7 @@ from sleuth.errors import UserError
 from sleuth.evaluation.panoptic import PanopticMap
 from sleuth.geometry.rle import PackedMasks
 from sleuth.tasks.preprocess import Preprocess, preprocess_images
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 _LOADERS = 2
 # How many batches of pictures may wait for others of their shape.

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sleuth.explain.record import record_attention
 from sleuth.models.vit import VisionTransformer
-from sleuth.types import ClassPrediction, ImageBatch
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import ClassPrediction
 
 
 @dataclass(frozen=True, eq=False)

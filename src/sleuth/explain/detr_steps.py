@@ -9,7 +9,8 @@ from sleuth.backbones.vit_features import VitFeatures
 from sleuth.explain.steps import TraceStep
 from sleuth.explain.watch import Watch, parameters_of
 from sleuth.models.detr import Detr
-from sleuth.types import ImageBatch, Queries
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import Queries
 
 
 def detr_steps(model: Detr, images: ImageBatch, watch: Watch) -> Iterator[TraceStep]:

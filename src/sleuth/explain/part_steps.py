@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from sleuth.explain.steps import TraceStep
 from sleuth.explain.watch import Part, Watch, parameters_of, parameters_of_parts
 from sleuth.models.detector import Detector
-from sleuth.types import ImageBatch, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SetPrediction
 
 _BACKBONE, _ENCODER, _QUERIES, _DECODER = "backbone", "encoder", "queries", "decoder"
 _READERS = (_QUERIES, _DECODER, "class_tower", "box_tower")

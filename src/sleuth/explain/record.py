@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sleuth.nn.attention import Attention, AttentionCore, WeighingCore, attention_weights
 from sleuth.nn.deformable import DeformableCore, Grids, MultiScaleDeformableAttention
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from sleuth.explain.vit_steps import Looked, backbone_steps, block_steps, onlook
 from sleuth.explain.watch import Watch, parameters_of, watched
 from sleuth.heads.semantic import MaskTransformerHead
 from sleuth.models.segmenter import Segmenter
-from sleuth.types import ImageBatch, SemanticPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SemanticPrediction
 
 
 def trace_segmenter(model: Segmenter, images: ImageBatch, *, layers: bool = False, name: str = "") -> Trace:

@@ -13,7 +13,7 @@ from sleuth.explain.watch import Watch, gradient_flops, parameters_of, parameter
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.nn.tokens import LearnedTokenPositions
 from sleuth.tasks.translation import TranslationLoss, TranslationLossConfig
-from sleuth.types import TextBatch
+from sleuth.types.text import TextBatch
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from sleuth.explain.steps import FLOPS_NOTE, Trace, TraceStep, shape_text
 from sleuth.explain.watch import parameters_of, watch_run
 from sleuth.models.detector import Detector
 from sleuth.models.detr import Detr
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 __all__ = ["FLOPS_NOTE", "Trace", "TraceStep", "shape_text", "trace_model"]
 

@@ -12,7 +12,8 @@ from sleuth.explain.watch import Watch, parameters_of
 from sleuth.nn.attention import Attention, AttentionCore
 from sleuth.nn.patches import padded_to_patches, unfolded
 from sleuth.nn.stem import ConvolutionalStem
-from sleuth.types import ImageBatch, TokenGrid
+from sleuth.types.batches import ImageBatch
+from sleuth.types.memory import TokenGrid
 
 _Shape = tuple[int, ...]
 

@@ -6,7 +6,8 @@ from sleuth.explain.steps import Trace, TraceStep
 from sleuth.explain.vit_steps import backbone_steps, onlooking, step_of
 from sleuth.explain.watch import Watch, parameters_of, watched
 from sleuth.models.vit import VisionTransformer
-from sleuth.types import ClassPrediction, ImageBatch
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import ClassPrediction
 
 _POOLED = {
     "class": "the class token",

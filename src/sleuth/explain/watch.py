@@ -12,7 +12,8 @@ from torch.utils.hooks import RemovableHandle
 
 from sleuth.models.detector import Detector
 from sleuth.nn.attention import Attention, explicit_attention, fused_attention
-from sleuth.types import ImageBatch, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SetPrediction
 
 
 @dataclass

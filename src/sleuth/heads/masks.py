@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sleuth.nn.feedforward import Activation
-from sleuth.types import MaskReader, Memory
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import MaskReader
 
 _GROUPS = 8
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sleuth.types import PatchMemory
+from sleuth.types.memory import PatchMemory
 
 Pool = Literal["class", "mean", "class+mean"]
 """The class token; the mean over the picture's patches; or both, side by side, as DINOv2's classifier reads them."""

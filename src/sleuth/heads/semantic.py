@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sleuth.nn.attention import padding_mask
-from sleuth.types import PatchMemory
+from sleuth.types.memory import PatchMemory
 
 
 class LinearSemanticHead(nn.Module):

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sleuth.errors import UserError
-from sleuth.types import Target
+from sleuth.types.batches import Target
 
 OVERSAMPLE = 3
 UNCERTAIN_SHARE = 0.75

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sleuth.geometry.boxes import cxcywh_to_xyxy, paired_iou
 from sleuth.matching.costs import PaddedTargets
-from sleuth.types import Match
+from sleuth.types.predictions import Match
 
 TOKENS_PER_OBJECT = 10
 SCORE_POWER, OVERLAP_POWER = 0.5, 6.0

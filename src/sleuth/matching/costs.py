@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sleuth.geometry.boxes import cxcywh_to_xyxy, paired_giou
-from sleuth.types import Target
+from sleuth.types.batches import Target
 
 WORST = 1e6
 """Stands in for a cost that is not finite: worse than any real one, and the assignment stays defined."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from sleuth.geometry.boxes import cxcywh_to_xyxy
 from sleuth.matching.costs import PaddedTargets
 from sleuth.matching.hungarian import Match
-from sleuth.types import Memory
+from sleuth.types.memory import Memory
 
 
 @dataclass(frozen=True)

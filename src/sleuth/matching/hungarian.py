@@ -9,7 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from sleuth.matching.costs import CostWeights, matching_costs, pad_targets
-from sleuth.types import Match, Target
+from sleuth.types.batches import Target
+from sleuth.types.predictions import Match
 
 __all__ = ["Match", "hungarian_match"]
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sleuth.types import Match, Points
+from sleuth.types.predictions import Match, Points
 
 
 @dataclass(frozen=True)

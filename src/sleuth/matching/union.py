@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sleuth.types import Match
+from sleuth.types.predictions import Match
 
 
 def matching_union(matches: Sequence[Match]) -> Match:

@@ -21,7 +21,9 @@ from sleuth.nn.refining import RefiningDecoder
 from sleuth.queries.denoising import ContrastiveDenoising, DenoisingQueries
 from sleuth.queries.placed import LearnedPlaces, PlacedQueries, PlacePositions, ProposedPlaces
 from sleuth.queries.top_k import TopKSource
-from sleuth.types import Denoising, ImageBatch, Memory, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import Denoising, SetPrediction
 
 _ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import nn
 
-from sleuth.types import ImageBatch, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import SetPrediction
 
 
 @runtime_checkable

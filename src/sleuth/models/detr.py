@@ -21,7 +21,9 @@ from sleuth.nn.layers import DecoderLayer, EncoderLayer
 from sleuth.nn.positions import LearnedPositions2d, SinePositions2d
 from sleuth.nn.stacks import Decoder, Encoder
 from sleuth.queries.learned import LearnedQueries
-from sleuth.types import ImageBatch, Memory, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 DetrBackbone = Literal[
     "resnet10",

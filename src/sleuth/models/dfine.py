@@ -22,7 +22,9 @@ from sleuth.nn.fdr_decoder import FdrDecoder, FineRefinement, GatedDecoderLayer
 from sleuth.nn.feedforward import MLP
 from sleuth.queries.denoising import ContrastiveDenoising, DenoisingQueries
 from sleuth.queries.top_k import TopKSource
-from sleuth.types import Corners, Denoising, ImageBatch, Memory, Proposals, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import Corners, Denoising, Proposals, SetPrediction
 
 _CORES: dict[str, DeformableCore] = {"bilinear": fastest_attention, "discrete": discrete_attention}
 

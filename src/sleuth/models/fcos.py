@@ -22,7 +22,9 @@ from sleuth.models.detr import DetrBackbone
 from sleuth.models.frame import picture_share
 from sleuth.models.vit import build_vit_backbone
 from sleuth.models.vit_variants import VIT_VARIANTS
-from sleuth.types import ImageBatch, Memory, Points, SetPrediction, Suppression, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import Points, SetPrediction, Suppression
 
 MAPS = 3
 """Maps of a ResNet that are used: those of strides 8, 16 and 32."""

@@ -27,7 +27,9 @@ from sleuth.nn.feedforward import MLP, Activation
 from sleuth.nn.refining import RefiningDecoder
 from sleuth.queries.denoising import ContrastiveDenoising, DenoisingQueries, Noise
 from sleuth.queries.top_k import TopKQueries, TopKSource
-from sleuth.types import Denoising, ImageBatch, Memory, Proposals, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import Denoising, Proposals, SetPrediction
 
 STRIDE = 32
 """Pixels of the picture for one cell of the backbone's coarsest map; inputs are padded to its multiples."""

@@ -17,7 +17,8 @@ from sleuth.nn.attention import SelfAttention
 from sleuth.nn.blocks import PreNormBlock
 from sleuth.nn.drop_path import drop_path_shares
 from sleuth.nn.feedforward import FeedForward, gelu_of_own
-from sleuth.types import ImageBatch, SemanticPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SemanticPrediction
 
 MOST_CLASSES = 255
 """A class is a number of 8 bits, of which the last means that nobody has said what is there."""

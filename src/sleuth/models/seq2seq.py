@@ -16,7 +16,7 @@ from sleuth.nn.language import DecoderCache, LanguageDecoder
 from sleuth.nn.layers import DecoderLayer, EncoderLayer
 from sleuth.nn.stacks import Encoder
 from sleuth.nn.tokens import LearnedTokenPositions, SinePositions1d, TokenEmbedding
-from sleuth.types import TextMemory, TokenPrediction
+from sleuth.types.text import TextMemory, TokenPrediction
 
 _ACTIVATIONS: dict[str, Activation] = {
     "relu": F.relu,

@@ -25,7 +25,9 @@ from sleuth.nn.refining import RefiningDecoder
 from sleuth.queries.anchors import grid_anchors
 from sleuth.queries.denoising import ContrastiveDenoising
 from sleuth.queries.top_k import TopKSource
-from sleuth.types import Denoising, ImageBatch, Memory, Proposals, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import Denoising, Proposals, SetPrediction
 
 STRIDES = (8, 16, 32)
 

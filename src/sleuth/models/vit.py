@@ -25,7 +25,9 @@ from sleuth.nn.feedforward import Activation, FeedForward, GatedFeedForward, gel
 from sleuth.nn.grid_positions import LearnedGridPositions, NoGridPositions, SineGridPositions
 from sleuth.nn.patches import PatchEmbedding
 from sleuth.nn.stem import ConvolutionalStem
-from sleuth.types import ClassPrediction, ImageBatch, PatchMemory
+from sleuth.types.batches import ImageBatch
+from sleuth.types.memory import PatchMemory
+from sleuth.types.predictions import ClassPrediction
 
 _ACTIVATIONS: dict[str, Activation] = {"gelu": gelu_of_own, "gelu_tanh": gelu_tanh, "relu": F.relu, "silu": F.silu}
 

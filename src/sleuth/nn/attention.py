@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sleuth.nn.dropout import dropout as drop_out
 from sleuth.nn.rotary import Rotation, rotated
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 AttentionCore = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 """(q, k, v, attend, dropout) to the attended values; shapes as in `explicit_attention`."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from sleuth.nn.drop_path import DropPath, LayerScale
 from sleuth.nn.packing import PackedGrids
 from sleuth.nn.rotary import Rotation
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 
 class PreNormBlock(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 
 @dataclass(frozen=True)

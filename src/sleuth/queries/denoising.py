@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sleuth.nn.refining import inverse_sigmoid
-from sleuth.types import Match, Target
+from sleuth.types.batches import Target
+from sleuth.types.predictions import Match
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sleuth.types import Memory, Queries
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import Queries
 
 
 class LearnedQueries(nn.Module):

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from sleuth.nn.positions import sine_positions_of
 from sleuth.queries.top_k import TopKSource
-from sleuth.types import Memory, Proposals
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import Proposals
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from sleuth.runtime.sources import Frame, Source, expand_sources, frames_of
 from sleuth.tasks.detection import RawDetections, decode_detections, preprocess_images
 from sleuth.tasks.segmentation import PanopticRule
 from sleuth.tasks.tiled import detect_on_tiles, segment_on_tiles
-from sleuth.types import ImageBatch, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.checkpoint import LoadedModel, ModelCard
 from sleuth.weights.resolve import open_model
 

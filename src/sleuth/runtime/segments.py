@@ -9,7 +9,7 @@ from torch import Tensor
 from sleuth.geometry.rle import PackedMap, PackedMasks
 from sleuth.runtime.detections import Segment
 from sleuth.tasks.segmentation import MASK_CHUNK, PanopticRule, RawPanoptic, decode_panoptic, read_masks
-from sleuth.types import MaskReader, SetPrediction
+from sleuth.types.predictions import MaskReader, SetPrediction
 from sleuth.weights.checkpoint import ModelCard
 
 

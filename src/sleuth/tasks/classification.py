@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.supervision import LossReport
-from sleuth.types import ClassBatch, ClassPrediction
+from sleuth.types.batches import ClassBatch
+from sleuth.types.predictions import ClassPrediction
 
 UNLIMITED = 1_000_000_000
 """For the longer side of a picture that is resized by its shorter side alone."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from sleuth.geometry.boxes import cxcywh_to_xyxy, paired_iou
 from sleuth.losses.distribution import decoupled_distillation, fine_grained_localisation, matched_share
 from sleuth.nn.distribution import EDGES, edge_distances, edge_steps
-from sleuth.types import Corners, Match
+from sleuth.types.predictions import Corners, Match
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sleuth.geometry.boxes import cxcywh_to_xyxy, scale_boxes
 from sleuth.tasks.detection_loss import DetectionLoss, DetectionLossConfig
 from sleuth.tasks.point_loss import PointLoss
 from sleuth.tasks.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, normalise_and_pad, preprocess_images
-from sleuth.types import SetPrediction
+from sleuth.types.predictions import SetPrediction
 
 __all__ = [
     "IMAGENET_MEAN",

@@ -25,7 +25,8 @@ from sleuth.matching.hungarian import Match, hungarian_match
 from sleuth.matching.union import matching_union
 from sleuth.tasks.corner_loss import corner_losses, corner_stages
 from sleuth.tasks.supervision import DetectionLossConfig, LossReport, SupervisedStage
-from sleuth.types import Denoising, Proposals, SetPrediction, Target
+from sleuth.types.batches import Target
+from sleuth.types.predictions import Denoising, Proposals, SetPrediction
 
 __all__ = ["DetectionLoss", "DetectionLossConfig", "LossReport", "SupervisedStage"]
 

@@ -13,7 +13,8 @@ from sleuth.losses.classification import focal_classification
 from sleuth.matching.costs import pad_targets
 from sleuth.matching.points import point_match
 from sleuth.tasks.supervision import DetectionLossConfig, LossReport
-from sleuth.types import SetPrediction, Target
+from sleuth.types.batches import Target
+from sleuth.types.predictions import SetPrediction
 
 
 class PointLoss(nn.Module):

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int, Int32
 from PIL import Image
 from torch import Tensor
 
-from sleuth.types import SetPrediction
+from sleuth.types.predictions import SetPrediction
 
 MASK_CHUNK = 8
 """Queries whose masks are computed at a time: what bounds the memory of a prediction."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.supervision import LossReport
-from sleuth.types import SemanticBatch, SemanticPrediction
+from sleuth.types.batches import SemanticBatch
+from sleuth.types.predictions import SemanticPrediction
 
 UNLABELLED = 255
 """The label of a pixel of which nobody has said what it shows."""

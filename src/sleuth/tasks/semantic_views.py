@@ -13,7 +13,7 @@ from sleuth.errors import UserError
 from sleuth.geometry.tiles import Tile, Tiling
 from sleuth.tasks.preprocess import Preprocess, preprocess_images
 from sleuth.tasks.semantic import pixel_logits
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 MOST_SCALE = 8.0
 

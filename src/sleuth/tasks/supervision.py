@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sleuth.tasks.corner_loss import CornerStage
-from sleuth.types import Match
+from sleuth.types.predictions import Match
 
 
 @dataclass(frozen=True)

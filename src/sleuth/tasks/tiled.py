@@ -11,7 +11,8 @@ from sleuth.geometry.rle import PackedMasks
 from sleuth.geometry.tiles import Tile, Tiling, merge_views
 from sleuth.tasks.detection import RawDetections, decode_detections
 from sleuth.tasks.preprocess import Preprocess, preprocess_images
-from sleuth.types import ImageBatch, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.predictions import SetPrediction
 
 MaskPacker = Callable[
     [SetPrediction, int, Int[Tensor, " masks"], tuple[int, int]], tuple[PackedMasks, Int[Tensor, " finite"]]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sleuth.losses.tokens import token_cross_entropy
 from sleuth.tasks.supervision import LossReport
-from sleuth.types import TextBatch, TokenPrediction
+from sleuth.types.text import TextBatch, TokenPrediction
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from sleuth.training.adapters import merged
 from sleuth.training.classification_recipe import ClassificationRecipe, classification_recipe
 from sleuth.training.trained_parts import choose_trained
 from sleuth.training.work import Autocast, BatchLoss
-from sleuth.types import ClassBatch, ClassPrediction
+from sleuth.types.batches import ClassBatch
+from sleuth.types.predictions import ClassPrediction
 from sleuth.weights.classifier import LoadedClassifier, save_classifier
 from sleuth.weights.classifiers import open_classifier
 

@@ -22,7 +22,8 @@ from sleuth.training.query_count import crowding_notes
 from sleuth.training.recipe import Recipe, recipe_from_tables
 from sleuth.training.sources import check_source, training_source
 from sleuth.training.work import Autocast, BatchLoss
-from sleuth.types import MaskReader, SetPrediction, Target
+from sleuth.types.batches import Target
+from sleuth.types.predictions import MaskReader, SetPrediction
 from sleuth.weights.checkpoint import save_model
 
 Colour = tuple[float, float, float]

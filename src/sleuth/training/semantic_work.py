@@ -25,7 +25,8 @@ from sleuth.training.semantic_recipe import SemanticRecipe, semantic_recipe
 from sleuth.training.start_vit import take_vit
 from sleuth.training.trained_parts import choose_trained
 from sleuth.training.work import Autocast, BatchLoss
-from sleuth.types import SemanticBatch, SemanticPrediction
+from sleuth.types.batches import SemanticBatch
+from sleuth.types.predictions import SemanticPrediction
 from sleuth.weights.classifiers import open_classifier
 from sleuth.weights.segmenter import LoadedSegmenter, is_segmenter, open_segmenter, save_segmenter
 

@@ -23,7 +23,7 @@ from sleuth.training.parts import freeze
 from sleuth.training.sections import check_keys
 from sleuth.training.translation_recipe import NUMBERS, TokenizerSettings, TranslationRecipe, translation_recipe
 from sleuth.training.work import Autocast, BatchLoss
-from sleuth.types import TextBatch, TokenPrediction
+from sleuth.types.text import TextBatch, TokenPrediction
 from sleuth.weights.translator import LoadedTranslator, save_translator, translator_card
 from sleuth.weights.translators import open_translator
 

@@ -15,7 +15,7 @@ from sleuth.training.detection_work import as_float32
 from sleuth.training.devices import device_kind
 from sleuth.training.optimizer import build_optimizer
 from sleuth.training.recipe import Recipe
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 TRIAL_STEPS = 3
 

@@ -19,7 +19,9 @@ from sleuth.evaluation.result_files import write_results
 from sleuth.geometry.tiles import Tiling
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.detection import Preprocess
-from sleuth.types import ImageBatch, Memory, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 NAMES = ("cat", "dog")
 SMALL = Preprocess(shortest=32, longest=64)

@@ -20,7 +20,9 @@ from sleuth.evaluation.result_files import read_predictions, write_results
 from sleuth.geometry.rle import PackedMasks
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.types import ImageBatch, Memory, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 AS_IS = Preprocess(resize="none")
 CAT, DOG, SKY = 0, 1, 2

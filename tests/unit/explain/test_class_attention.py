@@ -6,7 +6,7 @@ import torch
 from sleuth.explain.class_attention import look_at_patches
 from sleuth.explain.record import record_attention
 from sleuth.models.vit import VitConfig, build_vit
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 SIZES = {"image_hw": (8, 12), "patch_size": 4, "num_classes": 3, "dim": 16, "num_heads": 2, "feedforward_dim": 16}
 

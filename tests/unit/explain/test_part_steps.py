@@ -7,7 +7,7 @@ from torch import nn
 from sleuth.explain.trace import trace_model
 from sleuth.models.detector import Detector
 from sleuth.models.rtdetr import RtDetrConfig, build_rtdetr
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 CONFIG = RtDetrConfig(
     backbone="resnet10",

@@ -8,7 +8,7 @@ from sleuth.nn.attention import fused_attention
 from sleuth.nn.deformable import MultiScaleDeformableAttention, sampled_attention
 from sleuth.nn.deformable_layers import DeformableDecoderLayer
 from sleuth.nn.layers import DecoderLayer
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 
 def layer(dropout: float = 0.0) -> DecoderLayer:

@@ -10,7 +10,7 @@ from sleuth.explain.segmenter_trace import trace_segmenter
 from sleuth.models.segmenter import SegmenterConfig, build_segmenter
 from sleuth.models.vit import VitConfig
 from sleuth.nn.attention import Attention, fused_attention
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 VIT = VitConfig(image_hw=(8, 8), patch_size=4, num_classes=0, dim=16, depth=2, num_heads=2, feedforward_dim=24)
 TINY = SegmenterConfig(VIT, num_classes=5, head_depth=1)

@@ -6,7 +6,7 @@ import torch
 
 from sleuth.explain.trace import Trace, shape_text, trace_model
 from sleuth.models.detr import Detr, DetrConfig, build_detr
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 CONFIG = DetrConfig(
     backbone="resnet10",

@@ -6,7 +6,7 @@ from torch import nn
 
 from sleuth.explain.trace import trace_model
 from sleuth.models.detr import Detr, DetrConfig, build_detr
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 SMALL = {
     "backbone": "resnet10",

@@ -9,7 +9,7 @@ from sleuth.errors import UserError
 from sleuth.explain.vit_trace import trace_vit
 from sleuth.models.vit import VitConfig, build_vit
 from sleuth.nn.attention import Attention, fused_attention
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 TINY = VitConfig(
     image_hw=(8, 8), patch_size=4, num_classes=5, dim=16, depth=2, num_heads=2, feedforward_dim=24, registers=1

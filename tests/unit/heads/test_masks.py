@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from sleuth.heads.masks import MaskAttention, MaskHead
-from sleuth.types import Memory
+from sleuth.types.memory import Memory
 
 DIM, HEADS = 32, 4
 

@@ -8,7 +8,7 @@ from sleuth.heads.semantic import LinearSemanticHead, MaskTransformerHead
 from sleuth.nn.attention import SelfAttention
 from sleuth.nn.blocks import PreNormBlock
 from sleuth.nn.feedforward import FeedForward, gelu_of_own
-from sleuth.types import PatchMemory
+from sleuth.types.memory import PatchMemory
 
 DIM, CLASSES, GRID = 12, 5, (3, 4)
 

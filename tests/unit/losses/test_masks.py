@@ -5,7 +5,7 @@ import torch
 
 from sleuth.errors import UserError
 from sleuth.losses.masks import at_every_pixel, at_points, dice_loss, focal_loss, matched_masks
-from sleuth.types import Target
+from sleuth.types.batches import Target
 
 
 def test_focal_and_dice_by_hand() -> None:

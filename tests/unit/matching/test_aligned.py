@@ -5,7 +5,7 @@ import torch
 from sleuth.matching.aligned import aligned_match
 from sleuth.matching.costs import pad_targets
 from sleuth.queries.anchors import grid_anchors
-from sleuth.types import Target
+from sleuth.types.batches import Target
 
 GRIDS = ((8, 8), (4, 4))
 TOKENS = 80

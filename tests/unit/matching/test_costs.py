@@ -5,7 +5,7 @@ import torch
 
 from sleuth.geometry.boxes import cxcywh_to_xyxy, pairwise_giou
 from sleuth.matching.costs import WORST, CostWeights, matching_costs, pad_targets
-from sleuth.types import Target
+from sleuth.types.batches import Target
 
 CPU = torch.device("cpu")
 NAN, INF = float("nan"), float("inf")

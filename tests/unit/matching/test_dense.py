@@ -4,7 +4,8 @@ import torch
 
 from sleuth.matching.costs import pad_targets
 from sleuth.matching.dense import DenseMatch, dense_match, token_centres
-from sleuth.types import Memory, Target
+from sleuth.types.batches import Target
+from sleuth.types.memory import Memory
 
 
 def memory(height: int, width: int, batch: int = 1) -> Memory:

@@ -5,7 +5,7 @@ import torch
 
 from sleuth.matching.costs import CostWeights
 from sleuth.matching.hungarian import Match, hungarian_match
-from sleuth.types import Target
+from sleuth.types.batches import Target
 
 NAN, INF = float("nan"), float("inf")
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sleuth.matching.points import PointMatch, centreness, point_match
-from sleuth.types import Points
+from sleuth.types.predictions import Points
 
 
 def points(*strides: int, side: int = 64, reach: float = 4.0) -> Points:

@@ -3,7 +3,7 @@
 import torch
 
 from sleuth.matching.union import matching_union
-from sleuth.types import Match
+from sleuth.types.predictions import Match
 
 
 def match(*rows: tuple[int, int, int]) -> Match:

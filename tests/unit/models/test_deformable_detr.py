@@ -10,7 +10,7 @@ from torch import Tensor
 from sleuth.models.deformable_detr import DeformableDetr, DeformableDetrConfig, build_deformable_detr
 from sleuth.models.dino import DinoConfig, build_dino
 from sleuth.tasks.detection_loss import DetectionLoss, DetectionLossConfig
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 TINY = DeformableDetrConfig(
     backbone="resnet10",

@@ -7,7 +7,7 @@ import torch
 
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.nn.positions import LearnedPositions2d, sine_positions_2d
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 TINY = DetrConfig(
     backbone="resnet10",

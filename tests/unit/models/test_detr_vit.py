@@ -10,7 +10,7 @@ from sleuth.explain.trace import trace_model
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.models.vit import build_vit
 from sleuth.models.vit_variants import VIT_VARIANTS
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.origins.detr_original import write_detr
 
 SMALL = {"num_classes": 3, "num_queries": 5, "dim": 16, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 2}

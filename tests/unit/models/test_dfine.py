@@ -6,7 +6,7 @@ import torch
 from sleuth.models.dfine import Dfine, DfineConfig, build_dfine
 from sleuth.tasks.detection import build_criterion
 from sleuth.tasks.detection_loss import DetectionLossConfig
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 TINY = DfineConfig(
     backbone="hgnetv2_b0",

@@ -9,7 +9,7 @@ from sleuth.errors import UserError
 from sleuth.geometry.boxes import pairwise_iou
 from sleuth.models.fcos import Fcos, FcosConfig, build_fcos
 from sleuth.tasks.detection import decode_detections
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 TINY = FcosConfig(
     backbone="resnet10", backbone_width=8, num_classes=3, num_queries=7, dim=64, num_levels=3, tower_layers=1

@@ -3,7 +3,7 @@
 import torch
 
 from sleuth.models.frame import into_input, out_of_input, padded_to, picture_share
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 
 def batch() -> ImageBatch:

@@ -8,7 +8,7 @@ import torch
 
 from sleuth.models.rtdetr import RtDetr, RtDetrConfig, build_rtdetr
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 
 TINY = RtDetrConfig(
     backbone="resnet10",

@@ -12,7 +12,7 @@ from sleuth.models.segmenter_variants import SEGMENTER_VARIANTS
 from sleuth.models.vit import VitConfig, build_vit
 from sleuth.models.vit_variants import VIT_VARIANTS
 from sleuth.nn.stem import ConvolutionalStem
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 VIT = VitConfig(
     image_hw=(16, 24), patch_size=4, num_classes=0, dim=16, depth=2, num_heads=2, feedforward_dim=24, registers=1

@@ -5,7 +5,8 @@ import torch
 
 from sleuth.models.sleuth import Sleuth, SleuthConfig, build_sleuth
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion
-from sleuth.types import ImageBatch, SetPrediction, Target
+from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import SetPrediction
 
 TINY = SleuthConfig(
     num_classes=3,

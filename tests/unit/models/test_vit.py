@@ -10,7 +10,7 @@ from torch import Tensor
 from sleuth.errors import UserError
 from sleuth.explain.record import record_attention
 from sleuth.models.vit import VisionTransformer, VitConfig, build_vit
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 
 SMALL = VitConfig(
     image_hw=(40, 48),

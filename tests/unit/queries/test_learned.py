@@ -3,7 +3,7 @@
 import torch
 
 from sleuth.queries.learned import LearnedQueries
-from sleuth.types import Memory
+from sleuth.types.memory import Memory
 
 
 def memory(batch: int = 2, tokens: int = 6, dim: int = 8) -> Memory:

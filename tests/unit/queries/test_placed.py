@@ -6,7 +6,7 @@ from torch import nn
 
 from sleuth.queries.placed import LearnedPlaces, PlacePositions, ProposedPlaces
 from sleuth.queries.top_k import TopKSource
-from sleuth.types import Memory
+from sleuth.types.memory import Memory
 
 
 def _memory() -> Memory:

@@ -6,7 +6,7 @@ from torch import nn
 from sleuth.queries.anchors import grid_anchors
 from sleuth.queries.denoising import ContrastiveDenoising, Noise, group_mask
 from sleuth.queries.top_k import TopKSource
-from sleuth.types import Target
+from sleuth.types.batches import Target
 
 CPU = torch.device("cpu")
 GRIDS = ((4, 6), (2, 3))

@@ -8,7 +8,7 @@ import torch
 from sleuth.models.detr import Detr, DetrConfig, build_detr
 from sleuth.runtime.predictor import Predictor
 from sleuth.tasks.detection import Preprocess
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.checkpoint import LoadedModel, detector_card
 
 CONFIG = DetrConfig(

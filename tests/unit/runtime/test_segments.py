@@ -14,7 +14,8 @@ from sleuth.runtime.predictor import Predictor
 from sleuth.runtime.segments import find_masks, keep_masks
 from sleuth.tasks.detection import decode_detections, preprocess_images
 from sleuth.tasks.segmentation import PanopticRule, decode_panoptic, read_masks
-from sleuth.types import Memory, SetPrediction
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.checkpoint import LoadedModel
 
 RNG = np.random.default_rng(6)

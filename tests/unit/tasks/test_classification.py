@@ -11,7 +11,8 @@ from sleuth.tasks.classification import (
     decode_classes,
     input_size,
 )
-from sleuth.types import ClassBatch, ClassPrediction, ImageBatch
+from sleuth.types.batches import ClassBatch, ImageBatch
+from sleuth.types.predictions import ClassPrediction
 
 
 def batch(labels, wanted=None) -> ClassBatch:

@@ -9,7 +9,8 @@ from sleuth.tasks.detection import (
     normalise_and_pad,
     preprocess_images,
 )
-from sleuth.types import Memory, SetPrediction
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from sleuth.geometry.boxes import cxcywh_to_xyxy, paired_giou
 from sleuth.tasks.detection_loss import DetectionLoss, DetectionLossConfig, LossReport
-from sleuth.types import Memory, SetPrediction, Target
+from sleuth.types.batches import Target
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 LAYERS, QUERIES, CLASSES = 3, 6, 4
 PLAIN = DetectionLossConfig()

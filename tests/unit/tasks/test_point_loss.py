@@ -9,7 +9,7 @@ from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.models.fcos import Fcos, FcosConfig, build_fcos
 from sleuth.tasks.detection import DetectionLoss, PointLoss, build_criterion
-from sleuth.types import ImageBatch, Target
+from sleuth.types.batches import ImageBatch, Target
 from sleuth.weights.catalog import FCOS_LOSS
 
 TINY = FcosConfig(backbone="resnet10", backbone_width=8, num_classes=3, dim=64, num_levels=3, tower_layers=1)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sleuth.tasks.segmentation import MASK_CHUNK, PanopticRule, decode_panoptic, read_masks
-from sleuth.types import Memory, SetPrediction
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 NO_OBJECT = 3
 

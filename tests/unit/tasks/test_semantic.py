@@ -10,7 +10,9 @@ from sleuth.geometry.tiles import Tiling
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.semantic import SemanticLoss, SemanticLossConfig, class_weights, label_map, pixel_logits
 from sleuth.tasks.semantic_views import Views, class_scores
-from sleuth.types import ImageBatch, PatchMemory, SemanticBatch, SemanticPrediction
+from sleuth.types.batches import ImageBatch, SemanticBatch
+from sleuth.types.memory import PatchMemory
+from sleuth.types.predictions import SemanticPrediction
 
 SEEN = Preprocess(shortest=64, longest=1000, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

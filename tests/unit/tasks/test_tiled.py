@@ -8,7 +8,9 @@ from sleuth.geometry.tiles import Tiling
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.tasks.segmentation import read_masks
 from sleuth.tasks.tiled import detect_on_tiles, segment_on_tiles
-from sleuth.types import ImageBatch, Memory, SetPrediction
+from sleuth.types.batches import ImageBatch
+from sleuth.types.memory import Memory
+from sleuth.types.predictions import SetPrediction
 
 NO_CHANGE = Preprocess(resize="none", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

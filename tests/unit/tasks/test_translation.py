@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from sleuth.tasks.translation import TranslationLoss, TranslationLossConfig
-from sleuth.types import TextBatch, TextMemory, TokenPrediction
+from sleuth.types.text import TextBatch, TextMemory, TokenPrediction
 
 
 def batch(lengths=(4, 2, 1), longest=5) -> TextBatch:

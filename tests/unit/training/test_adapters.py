@@ -16,7 +16,7 @@ from sleuth.training.optimizer import build_optimizer
 from sleuth.training.parts import train_mode
 from sleuth.training.recipe import Recipe
 from sleuth.training.sources import open_source
-from sleuth.types import SetPrediction
+from sleuth.types.predictions import SetPrediction
 from sleuth.weights.checkpoint import detector_card, save_model
 
 # The decoder's content starts at zero: in the first layer's self-attention there are no values to attend to.

@@ -10,7 +10,7 @@ import torch
 from sleuth.errors import UserError
 from sleuth.models.vit import VitConfig, build_vit
 from sleuth.tasks.classification import classifier_preprocess
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.checkpoint import load_model, read_tensors, save_tensors
 from sleuth.weights.classifier import LoadedClassifier, load_classifier, save_classifier
 from sleuth.weights.classifiers import is_classifier, open_classifier

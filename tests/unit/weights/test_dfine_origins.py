@@ -8,7 +8,7 @@ import torch
 
 from sleuth.errors import UserError
 from sleuth.models.dfine import DfineConfig, build_dfine
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.checkpoint import LoadedModel, detector_card
 from sleuth.weights.origins.dfine_original import PREPROCESS
 from sleuth.weights.origins.original import open_original, write_original

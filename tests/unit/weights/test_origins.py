@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from sleuth.errors import UserError
 from sleuth.models.detr import DetrConfig, build_detr
 from sleuth.tasks.preprocess import Preprocess
-from sleuth.types import ImageBatch
+from sleuth.types.batches import ImageBatch
 from sleuth.weights.checkpoint import LoadedModel, detector_card
 from sleuth.weights.origins import original
 from sleuth.weights.origins.coco_names import coco_is_thing, coco_names, named_as_coco_panoptic

@@ -11,7 +11,7 @@ from sleuth.data.classes.samples import ClassSource
 from sleuth.data.loader import Maker
 from sleuth.data.shuffled import PlannedSample, ShuffledStream, StreamOptions, own_draws
 from sleuth.tasks.preprocess import Preprocess, normalised
-from sleuth.types import ClassBatch, ImageBatch
+from sleuth.types.batches import ClassBatch, ImageBatch
 
 
 class ClassStream(ShuffledStream[ClassBatch]):

@@ -11,7 +11,7 @@ from sleuth.data.semantic.augmentation import SemanticAugmentation
 from sleuth.data.semantic.samples import SemanticSample, SemanticSource
 from sleuth.data.shuffled import PlannedSample, ShuffledStream, StreamOptions, own_draws
 from sleuth.tasks.preprocess import Preprocess, normalised
-from sleuth.types import SemanticBatch
+from sleuth.types.batches import SemanticBatch
 
 
 class SemanticStream(ShuffledStream[SemanticBatch]):

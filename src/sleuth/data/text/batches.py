@@ -9,7 +9,7 @@ import torch
 from sleuth.data.text.samples import TextSample
 from sleuth.errors import UserError
 from sleuth.tasks.tokenizer import Tokenizer
-from sleuth.types import TextBatch
+from sleuth.types.text import TextBatch
 
 # Sentences are sorted by target length among so many batches of one width: padding falls, and batches stay mixed.
 _SORTED_BATCHES = 8

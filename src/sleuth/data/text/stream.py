@@ -12,7 +12,7 @@ from sleuth.data.text.batches import EncodedPairs, Tokenizers, plan_batches
 from sleuth.data.text.samples import TextSource
 from sleuth.errors import UserError
 from sleuth.tasks.tokenizer import Tokenizer
-from sleuth.types import TextBatch
+from sleuth.types.text import TextBatch
 
 # Of sources without end, so many batches are planned together.
 _GROUP = 16

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sleuth.nn.attention import attention_weights, fused_attention
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 
 def neighbourhood_mask(

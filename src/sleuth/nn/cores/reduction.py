@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sleuth.nn.attention import MultiHeadAttention
 from sleuth.nn.packing import PackedGrids
 from sleuth.nn.rotary import Rotation
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 
 class SpatialReduction(nn.Module):

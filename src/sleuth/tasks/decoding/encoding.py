@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.tasks.decoding.sources import Sources
-from sleuth.types import TextMemory
+from sleuth.types.text import TextMemory
 
 # A product with fewer rows than this takes as long as reading the weights.
 _WORTH_A_GROUP = 128

@@ -13,7 +13,7 @@ from sleuth.nn.cores.linear import LinearAttention
 from sleuth.nn.cores.neighbourhood import NeighbourhoodAttention, neighbourhood_mask
 from sleuth.nn.cores.sigmoid import SigmoidAttention
 from sleuth.nn.cores.windows import WindowAttention
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 TOKENS = 5 * 9 + 2
 GRID = TokenGrid(5, 9, 2)

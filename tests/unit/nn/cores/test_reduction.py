@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sleuth.nn.attention import explicit_attention
 from sleuth.nn.cores.reduction import ReducedAttention, SpatialReduction
 from sleuth.nn.rotary import Rotation
-from sleuth.types import TokenGrid
+from sleuth.types.memory import TokenGrid
 
 
 def test_a_square_becomes_the_product_of_its_patches() -> None:
