@@ -20,6 +20,7 @@ _MOST_WORDS = 512
 _GREATEST_BYTE = 127
 # A single row is slower than four: it is no product of matrices.
 _LEAST_ROWS = 4
+_PART = 4096
 
 
 class Shortlist:
@@ -34,13 +35,20 @@ class Shortlist:
     def __init__(self, head: nn.Linear) -> None:
         self.weight = head.weight.detach()
         self.bias: Tensor | None = None if head.bias is None else head.bias.detach()
-        scale, rough = _as_bytes(self.weight)
-        self.greatest = float(self.weight.norm(dim=1).max())
-        self.moved = float((self.weight - scale * rough).norm(dim=1).max())
+        self.greatest = self.moved = 0.0
         self.greatest_bias = 0.0 if self.bias is None else float(self.bias.abs().max())
-        self._scale = scale[:, 0].contiguous()
-        self._zeros = torch.zeros(len(rough), dtype=torch.int32)
-        self._packed = torch.ops.onednn.qlinear_prepack(rough.to(torch.int8), None)
+        self._scale = torch.empty(len(self.weight))
+        self._zeros = torch.zeros(len(self.weight), dtype=torch.int32)
+        rough = torch.empty(self.weight.shape, dtype=torch.int8)
+        # A part at a time, so that no whole copies in float32 are made on the way.
+        for first in range(0, len(rough), _PART):
+            part = slice(first, first + _PART)
+            weight = self.weight[part]
+            scale, near = _as_bytes(weight)
+            self._scale[part], rough[part] = scale[:, 0], near
+            self.greatest = max(self.greatest, float(weight.norm(dim=1).max()))
+            self.moved = max(self.moved, float((weight - scale * near).norm(dim=1).max()))
+        self._packed = torch.ops.onednn.qlinear_prepack(rough, None)
 
     def best(self, states: Float[Tensor, "rows dim"], banned: Sequence[int] = ()) -> Int[Tensor, " rows"]:
         """The word with the greatest score for each row, the first of equals.
