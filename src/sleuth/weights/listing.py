@@ -351,7 +351,7 @@ LISTED: Mapping[str, Listed] = {
         "DINOv2, giant, patches of 14 pixels, with four registers", "dinov2-g14-reg4", 1_136_485_376
     ),
     "vit-cifar": _vit(
-        "a compact ViT with patches of 4 pixels, for small pictures from scratch", "vit-cifar", 3_362_506
+        "a compact ViT with a stem of convolutions, for small pictures from scratch", "vit-cifar", 2_082_058
     ),
     "segmenter-ti16": _segmenter("a Segmenter on ViT, tiny, patches of 16 pixels", "segmenter-ti16", 6_713_388),
     "segmenter-s16": _segmenter("a Segmenter on ViT, small, patches of 16 pixels", "segmenter-s16", 26_033_964),
