@@ -66,5 +66,5 @@ def _class_queries(
     cosines = tuple(seen["head.mask_norm"].output.shape)
     yield TraceStep("cosines", cosines, "head", "of each patch with each class", 0, products)
     parameters = parameters_of(head.mask_norm)
-    about = "normalised over the classes of each patch, as a grid; enlarged to pixels when they are decoded"
+    about = "normalised over the classes of each patch, as a grid"
     yield TraceStep("logits", tuple(prediction.logits.shape), "head.mask_norm", about, parameters)
