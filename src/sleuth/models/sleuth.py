@@ -49,6 +49,7 @@ class SleuthConfig:
         fusion_depth: RepVGG blocks in each of them, as a share of 3.
         decoder_layers: layers of the decoder, each of them supervised.
         num_points: points that each head looks at on each level.
+        look_forward_twice: while training, a layer's boxes teach the layer before it too.
         num_denoising: about how many denoising queries join while training; 0 for none.
         label_noise: chance of a noised label, half of which is taken.
         box_noise: how far noised boxes move.
@@ -72,6 +73,7 @@ class SleuthConfig:
     fusion_depth: float = 0.34
     decoder_layers: int = 3
     num_points: int = 4
+    look_forward_twice: bool = True
     num_denoising: int = 0
     label_noise: float = 0.5
     box_noise: float = 1.0
@@ -247,6 +249,7 @@ def build_sleuth(config: SleuthConfig) -> Sleuth:
             [decoder_layer() for _ in range(layers)],
             box_heads=[box_head() for _ in range(layers)],
             position=MLP(in_dim=4, hidden_dim=2 * dim, out_dim=dim, num_layers=2),
+            look_forward_twice=config.look_forward_twice,
         ),
         class_heads=[ScoreHead(dim=dim, num_classes=classes) for _ in range(layers)],
         denoising=ContrastiveDenoising(

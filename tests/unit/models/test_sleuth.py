@@ -1,5 +1,7 @@
 """Sleuth's own detector: any picture shape, training-only parts that leave no trace, and losses that go down."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -129,3 +131,13 @@ def test_a_picture_is_learnt_by_heart() -> None:
 def test_numbers_that_make_no_model_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         SleuthConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_boxes_teach_the_layer_before_only_where_they_look_forward_twice(twice: bool) -> None:
+    model = build_sleuth(replace(TINY, look_forward_twice=twice)).train()
+    found = model(_images((64, 64)))
+    found.boxes_cxcywh[-1].sum().backward()
+    first, last = (head.layers[-1].bias.grad for head in model.decoder.box_heads)
+    assert bool(last.any())
+    assert (first is not None and bool(first.any())) == twice
