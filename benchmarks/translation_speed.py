@@ -23,6 +23,7 @@ from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import finalize
 
 import torch
 import torch.nn.functional as F
@@ -79,9 +80,11 @@ def in_engine(model: Seq2Seq, words: argparse.Namespace) -> CTranslate2Engine:
     """Our model in CTranslate2, with made-up words."""
     size = model.config.target_vocab
     named = train_tokenizer([f"word{number}" for number in range(size)], "words", size)
-    with TemporaryDirectory() as folder:
-        export_ctranslate2(model, (named, named), Path(folder))
-        return CTranslate2Engine(Path(folder), device=words.device, compute=words.ctranslate2, threads=words.threads)
+    folder = TemporaryDirectory()
+    export_ctranslate2(model, (named, named), Path(folder.name))
+    engine = CTranslate2Engine(Path(folder.name), device=words.device, compute=words.ctranslate2, threads=words.threads)
+    finalize(engine, folder.cleanup)
+    return engine
 
 
 # One call of either side

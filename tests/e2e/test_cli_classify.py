@@ -36,6 +36,8 @@ def trained(pictures: Path, tmp_path_factory) -> Path:
 
     out = tmp_path_factory.mktemp("run") / "run"
     words = ["train", "--data", pictures, "--model", "vit-cifar", "--steps", "40", *TINY, "--out", out]
+    # Of the parts that other libraries' forms have.
+    words += ["--set", "model.stem=patch", "--set", "model.activation=gelu"]
     assert run([str(word) for word in [*words, "--set", "run.evaluate_every=20"]]) == 0
     return out
 

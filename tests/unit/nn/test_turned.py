@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sleuth.nn.turned import TurnedProduct, TurnedWeights
+from sleuth.nn.turned import TurnedProduct, TurnedWeights, has_onednn
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -30,6 +30,18 @@ def test_a_copy_is_made_when_it_first_pays() -> None:
     product(torch.randn(9, 5))
     assert product._turned is not None
     assert product._turned.is_contiguous()
+
+
+@pytest.mark.skipif(not has_onednn(), reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_large_head_is_read_as_it_is(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sleuth.nn.turned._LARGE", 1)
+    layer = nn.Linear(50, 700, bias=bias)
+    product = TurnedProduct(layer.weight, layer.bias)
+    for rows in (1, 2, 3, 9, 32, 33, 70):
+        x = torch.randn(rows, 50)
+        torch.testing.assert_close(product(x), layer(x))
+    assert product._turned is None
 
 
 def test_the_layers_come_back_whatever_happens() -> None:

@@ -89,6 +89,25 @@ def steps(model: Seq2Seq, sentence: list[int], hypothesis: Hypothesis) -> list[f
     return logits.log_softmax(-1)[range(len(words)), words].tolist()
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_large_batch_is_parted_among_the_threads(
+    model: Seq2Seq, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, beams: int
+) -> None:
+    pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    engine = in_ctranslate2(model, (tokenizer, tokenizer))
+    many, options = [*sentences(tokenizer), *[[5, 6, 7 + i % 20] for i in range(70)]], DecodingOptions(beams=beams)
+    one_by_one = [engine.translate_ids([sentence], options)[0] for sentence in many]
+    assert engine._parallel is None
+    found = engine.translate_ids(many, options)
+    assert [best.ids for (best, *_) in found] == [best.ids for (best, *_) in one_by_one]
+    assert engine._parallel is not None
+    folder = engine._folder
+    assert folder.exists()
+    del engine
+    assert not folder.exists()
+
+
 def test_scores_of_greedy_search_are_log_probabilities(
     engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer
 ) -> None:

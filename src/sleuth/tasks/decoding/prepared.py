@@ -38,8 +38,8 @@ def prepare(model: Seq2Seq) -> Prepared:
     """What makes a model that is to translate a lot faster.
 
     On a processor, copies: a quarter of the head; what makes the decoder's queries, keys and values; and, when a batch
-    is of a size that gains by it, decoder and head once more. On a GPU, steps that are recorded as they come, with
-    caches of their own.
+    is of a size that gains by it, the decoder once more. On a GPU, steps that are recorded as they come, with caches of
+    their own.
     """
     if model.head.weight.device.type == "cuda":
         return Prepared(TurnedWeights(()), steps=CapturedSteps(model))
