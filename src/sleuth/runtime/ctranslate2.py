@@ -49,7 +49,7 @@ class CTranslate2Engine:
         self._source, self._target = vocabularies.source, vocabularies.target
         self._ids = {piece: number for number, piece in enumerate(self._target)}
         kind, _, number = device.partition(":")
-        self._folder = folder
+        self._folder, self._threads = folder, threads
         self._load = partial(
             self._engine.Translator, str(folder), device=kind, device_index=int(number or 0), compute_type=compute
         )
@@ -137,7 +137,11 @@ class CTranslate2Engine:
     ) -> list[list[Hypothesis]]:
         """Translate sentences that have prefixes of one length, and one limit of what is added to them."""
         translator = self._translator
-        if self._workers > 1 and len(sentences) * options.beams >= self._workers * _ROWS_FOR_A_THREAD:
+        rows = len(sentences) * options.beams
+        if options.sample and (self._folder / "model.bin").exists():
+            # The engine's threads take the seed when they start: with new ones, what is drawn follows from it.
+            translator = self._load(inter_threads=1, intra_threads=self._threads)
+        elif self._workers > 1 and rows >= self._workers * _ROWS_FOR_A_THREAD:
             translator, size = self._in_parallel(), min(size, -(-len(sentences) // self._workers))
         pieces = [[self._source[word] for word in sentence] for sentence in sentences]
         begun = [[self._target[word] for word in prefix] for prefix in prefixes]

@@ -108,6 +108,18 @@ def test_a_large_batch_is_parted_among_the_threads(
     assert not folder.exists()
 
 
+def test_what_is_drawn_follows_from_the_seed_however_many(
+    model: Seq2Seq, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ctranslate2", reason="the package ctranslate2 is not installed")
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    engine = in_ctranslate2(model, (tokenizer, tokenizer))
+    many, options = [[5, 6, 7 + i % 20] for i in range(70)], DecodingOptions(sample=True, seed=3)
+    first, second = (engine.translate_ids(many, options) for _ in range(2))
+    assert [best.ids for (best,) in first] == [best.ids for (best,) in second]
+    assert engine._parallel is None
+
+
 def test_scores_of_greedy_search_are_log_probabilities(
     engine: CTranslate2Engine, model: Seq2Seq, tokenizer: Tokenizer
 ) -> None:
