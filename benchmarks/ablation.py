@@ -74,6 +74,9 @@ ARMS: Mapping[str, Arm] = {
     "with-closing": Arm("with a closing phase of 15%", ("run.close_augmentation=0.15",)),
     "with-copy-paste": Arm("with copy-paste", ("augmentation.copy_paste=0.5",)),
     "with-denoising": Arm("with 50 denoising queries", ("model.num_denoising=50",), ("sleuth", "rtdetr")),
+    "with-edges": Arm(
+        "with D-FINE's distributions of edges in place of boxes", ("model.refinement=edges",), ("sleuth",)
+    ),
     "with-dense": Arm("with dense heads on the memory", ("model.dense=true",), ("sleuth",)),
 }
 """By name. An arm that changes nothing of the recipe is not run: what is off cannot be left out."""

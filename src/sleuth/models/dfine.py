@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sleuth.backbones.hgnetv2 import HgNetV2, HgNetV2Name
@@ -13,7 +12,7 @@ from sleuth.backbones.hybrid_encoder import HybridEncoder
 from sleuth.backbones.resnet import feature_mask
 from sleuth.heads.scores import ScoreHead
 from sleuth.models.detector import Detector
-from sleuth.models.frame import into_input, out_of_input, padded_to, picture_share
+from sleuth.models.frame import corners_out_of_input, into_input, out_of_input, padded_to, picture_share
 from sleuth.nn.convolution import ConvNorm
 from sleuth.nn.deformable import DeformableCore, MultiScaleDeformableAttention, discrete_attention
 from sleuth.nn.deformable_fastest import fastest_attention
@@ -24,7 +23,7 @@ from sleuth.queries.denoising import ContrastiveDenoising, DenoisingQueries
 from sleuth.queries.top_k import TopKSource
 from sleuth.types.batches import ImageBatch, Target
 from sleuth.types.memory import Memory
-from sleuth.types.predictions import Corners, Denoising, Proposals, SetPrediction
+from sleuth.types.predictions import Denoising, Proposals, SetPrediction
 
 _CORES: dict[str, DeformableCore] = {"bilinear": fastest_attention, "discrete": discrete_attention}
 
@@ -189,7 +188,7 @@ class Dfine(Detector):
             activation="sigmoid",
             proposals=Proposals(picked.logits, self._of_picture(picked.references.sigmoid(), share)),
             denoising=None if noised is None else self._denoised(found, noised, share),
-            corners=self._corners(found, slice(start, None), share),
+            corners=corners_out_of_input(found, slice(start, None), share),
         )
 
     def encode(self, images: ImageBatch) -> Memory:
@@ -213,14 +212,6 @@ class Dfine(Detector):
         boxes = out_of_input(boxes_cxcywh, share)
         return boxes if self.training else boxes.clamp(0, 1)
 
-    def _corners(self, found: FineRefinement, queries: slice, share: Float[Tensor, "batch 4"]) -> Corners:
-        return Corners(
-            logits=found.corners[:, :, queries],
-            references_cxcywh=out_of_input(found.references_cxcywh[:, queries], share),
-            reg_scale=self.decoder.reg_scale,
-            up=self.decoder.up,
-        )
-
     def _denoised(self, found: FineRefinement, noised: DenoisingQueries, share: Tensor) -> Denoising:
         """What became of the denoising queries, which stand first."""
         queries = slice(noised.labels.shape[1])
@@ -229,7 +220,7 @@ class Dfine(Detector):
             boxes_cxcywh=out_of_input(found.boxes_cxcywh[:, :, queries], share),
             match=noised.match,
             groups=noised.groups,
-            corners=self._corners(found, queries, share),
+            corners=corners_out_of_input(found, queries, share),
         )
 
 

@@ -11,7 +11,8 @@ from sleuth.models.dfine import DfineConfig, build_dfine
 from sleuth.models.dino import DinoConfig, build_dino
 from sleuth.models.fcos import FcosConfig, build_fcos
 from sleuth.models.rtdetr import RtDetrConfig, build_rtdetr
-from sleuth.models.sleuth import SleuthConfig, build_sleuth
+from sleuth.models.sleuth import build_sleuth
+from sleuth.models.sleuth_config import SleuthConfig
 
 __all__ = [
     "FAMILIES",

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sleuth.nn.fdr_decoder import FineRefinement
 from sleuth.types.batches import ImageBatch, Target
+from sleuth.types.predictions import Corners
 
 
 def padded_to(images: ImageBatch, multiple: int) -> ImageBatch:
@@ -44,3 +46,13 @@ def out_of_input(
 ) -> Float[Tensor, "*layers batch queries 4"]:
     """Boxes relative to the unpadded picture."""
     return boxes_cxcywh / share[:, None]
+
+
+def corners_out_of_input(found: FineRefinement, queries: slice, share: Float[Tensor, "batch 4"]) -> Corners:
+    """The edge distributions of some queries, measured from boxes relative to the unpadded picture."""
+    return Corners(
+        logits=found.corners[:, :, queries],
+        references_cxcywh=out_of_input(found.references_cxcywh[:, queries], share),
+        reg_scale=found.reg_scale,
+        up=found.up,
+    )

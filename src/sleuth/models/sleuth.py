@@ -1,98 +1,34 @@
 """Sleuth's own detectors: what the family has learned, put together for small data and native picture shapes.
 
 A ResNet-D and RT-DETR's hybrid encoder make the memory; its best tokens become queries (two-stage); a few decoder
-layers look at the memory by deformable attention and refine boxes; scores learn by the matchability-aware loss. Two
-more helps for training are there for those who want them, and were measured to bring nothing on small data:
-denoising queries, and a second pair of heads that reads every token of the memory. Both are gone at inference.
+layers look at the memory by deformable attention and refine boxes, or D-FINE's distributions of where their edges lie;
+scores learn by the matchability-aware loss. Two more helps for training are there for those who want them, and were
+measured to bring nothing on small data: denoising queries, and a second pair of heads that reads every token of the
+memory. Both are gone at inference.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sleuth.backbones.hybrid_encoder import HybridEncoder
 from sleuth.backbones.resnet import ResNet
 from sleuth.heads.scores import ScoreHead
 from sleuth.models.detector import Detector
-from sleuth.models.frame import into_input, out_of_input, padded_to, picture_share
-from sleuth.nn.deformable import MultiScaleDeformableAttention
-from sleuth.nn.deformable_layers import DeformableDecoderLayer
+from sleuth.models.frame import corners_out_of_input, into_input, out_of_input, padded_to, picture_share
+from sleuth.models.sleuth_config import STRIDES, SleuthConfig
+from sleuth.models.sleuth_decoders import box_decoder, box_head, edge_decoder, zero_ended
+from sleuth.nn.fdr_decoder import FdrDecoder, FineRefinement
 from sleuth.nn.feedforward import MLP
-from sleuth.nn.refining import RefiningDecoder
+from sleuth.nn.refining import Refinement, RefiningDecoder
 from sleuth.queries.anchors import grid_anchors
 from sleuth.queries.denoising import ContrastiveDenoising
 from sleuth.queries.top_k import TopKSource
 from sleuth.types.batches import ImageBatch, Target
 from sleuth.types.memory import Memory
 from sleuth.types.predictions import Denoising, Proposals, SetPrediction
-
-STRIDES = (8, 16, 32)
-
-
-@dataclass(frozen=True)
-class SleuthConfig:
-    """The numbers of a Sleuth detector.
-
-    Args:
-        num_classes: classes.
-        num_queries: the most objects in a picture.
-        backbone: resnet10, resnet14, resnet18, resnet34, resnet50; all of variant d.
-        backbone_width: channels of the backbone's first stage.
-        dim: embedding size of the pyramid and the queries; a multiple of 4 and of num_heads.
-        num_heads: attention heads.
-        encoder_layers: self-attention layers on the coarsest level.
-        feedforward_dim: hidden size of the feed-forward networks.
-        fusion_expansion: channels within the blocks that fuse levels, as a share of ``dim``.
-        fusion_depth: RepVGG blocks in each of them, as a share of 3.
-        decoder_layers: layers of the decoder, each of them supervised.
-        num_points: points that each head looks at on each level.
-        look_forward_twice: while training, a layer's boxes teach the layer before it too.
-        num_denoising: about how many denoising queries join while training; 0 for none.
-        label_noise: chance of a noised label, half of which is taken.
-        box_noise: how far noised boxes move.
-        dense: while training, read a second pair of heads on every token of the memory.
-        dropout: in the transformer layers.
-        frozen_norm: frozen batch norm in the backbone, for pre-trained ones.
-
-    Raises:
-        ValueError: a number that makes no model, with its name.
-    """
-
-    num_classes: int = 80
-    num_queries: int = 100
-    backbone: Literal["resnet10", "resnet14", "resnet18", "resnet34", "resnet50"] = "resnet14"
-    backbone_width: int = 32
-    dim: int = 128
-    num_heads: int = 4
-    encoder_layers: int = 1
-    feedforward_dim: int = 512
-    fusion_expansion: float = 0.5
-    fusion_depth: float = 0.34
-    decoder_layers: int = 3
-    num_points: int = 4
-    look_forward_twice: bool = True
-    num_denoising: int = 0
-    label_noise: float = 0.5
-    box_noise: float = 1.0
-    dense: bool = False
-    dropout: float = 0.0
-    frozen_norm: bool = False
-
-    def __post_init__(self) -> None:
-        least = {field.name: 1 for field in fields(self) if field.type is int}
-        least |= {"encoder_layers": 0, "num_denoising": 0, "backbone_width": 4}
-        for name, limit in least.items():
-            if getattr(self, name) < limit:
-                raise ValueError(f"{name} = {getattr(self, name)} is less than {limit}")
-        if self.dim % 4 or self.dim % self.num_heads:
-            raise ValueError(f"dim = {self.dim} is not a multiple of 4 and of num_heads = {self.num_heads}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout} is not at least 0 and below 1")
-        if self.backbone_width % 2:
-            raise ValueError(f"backbone_width = {self.backbone_width} is not even")
 
 
 class Sleuth(Detector):
@@ -109,8 +45,8 @@ class Sleuth(Detector):
         backbone: ResNet,
         encoder: HybridEncoder,
         queries: TopKSource,
-        decoder: RefiningDecoder,
-        class_heads: Sequence[nn.Module],
+        decoder: RefiningDecoder | FdrDecoder,
+        class_heads: Sequence[nn.Module] = (),
         denoising: ContrastiveDenoising | None = None,
         dense: "DenseHeads | None" = None,
     ) -> None:
@@ -143,8 +79,7 @@ class Sleuth(Detector):
             references = torch.cat((noised.references.sigmoid(), references), dim=1)
             attend = noised.attend
         found = self.decoder(content, references, memory.tokens, memory.grids_hw, attend=attend)
-        logits = torch.stack([head(states) for head, states in zip(self.class_heads, found.states, strict=True)])
-        boxes = out_of_input(found.boxes_cxcywh, share)
+        logits, boxes, edges = self._answers(found, share)
         count = 0 if noised is None else noised.labels.shape[1]
         dense = self.dense(memory) if self.training and self.dense is not None else None
         return SetPrediction(
@@ -158,6 +93,7 @@ class Sleuth(Detector):
             proposals=Proposals(picked.logits, out_of_input(picked.references.sigmoid(), share))
             if self.training
             else None,
+            corners=None if edges is None else corners_out_of_input(edges, slice(count, None), share),
             denoising=None
             if noised is None
             else Denoising(
@@ -165,8 +101,20 @@ class Sleuth(Detector):
                 boxes_cxcywh=boxes[:, :, :count],
                 match=noised.match,
                 groups=noised.groups,
+                corners=None if edges is None else corners_out_of_input(edges, slice(count), share),
             ),
         )
+
+    def _answers(
+        self, found: Refinement | FineRefinement, share: Float[Tensor, "batch 4"]
+    ) -> tuple[Tensor, Tensor, FineRefinement | None]:
+        """Class logits and boxes of every layer; and the distributions of their edges, where these are refined."""
+        boxes = out_of_input(found.boxes_cxcywh, share)
+        if isinstance(found, Refinement):
+            heads = zip(self.class_heads, found.states, strict=True)
+            return torch.stack([head(states) for head, states in heads]), boxes, None
+        # Edges may lie beyond the border; while training they are to know by how much.
+        return found.logits, boxes if self.training else boxes.clamp(0, 1), found
 
     def encode(self, images: ImageBatch) -> Memory:
         """The picture, its sides multiples of 32 pixels, as a pyramid of tokens."""
@@ -196,13 +144,6 @@ class DenseHeads(nn.Module):
         return self.class_head(memory.tokens), boxes, anchors.sigmoid()
 
 
-def zero_ended(mlp: MLP) -> MLP:
-    """A perceptron that says zero at first."""
-    nn.init.zeros_(mlp.layers[-1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(mlp.layers[-1].bias)  # type: ignore[arg-type]
-    return mlp
-
-
 def build_sleuth(config: SleuthConfig) -> Sleuth:
     """A Sleuth detector with fresh weights."""
     dim, classes, layers = config.dim, config.num_classes, config.decoder_layers
@@ -218,24 +159,7 @@ def build_sleuth(config: SleuthConfig) -> Sleuth:
         depth=config.fusion_depth,
     )
 
-    def box_head() -> MLP:
-        return zero_ended(MLP(in_dim=dim, hidden_dim=dim, out_dim=4, num_layers=3))
-
-    def decoder_layer() -> DeformableDecoderLayer:
-        attention = MultiScaleDeformableAttention(
-            dim=dim,
-            num_heads=config.num_heads,
-            num_levels=len(STRIDES),
-            num_points=config.num_points,
-        )
-        return DeformableDecoderLayer(
-            dim=dim,
-            num_heads=config.num_heads,
-            cross_attention=attention,
-            feedforward_dim=config.feedforward_dim,
-            dropout=config.dropout,
-        )
-
+    refines_edges = config.refinement == "edges"
     return Sleuth(
         backbone=backbone,
         encoder=encoder,
@@ -243,21 +167,17 @@ def build_sleuth(config: SleuthConfig) -> Sleuth:
             dim=dim,
             num_queries=config.num_queries,
             class_head=ScoreHead(dim=dim, num_classes=classes),
-            box_head=box_head(),
+            box_head=box_head(dim),
         ),
-        decoder=RefiningDecoder(
-            [decoder_layer() for _ in range(layers)],
-            box_heads=[box_head() for _ in range(layers)],
-            position=MLP(in_dim=4, hidden_dim=2 * dim, out_dim=dim, num_layers=2),
-            look_forward_twice=config.look_forward_twice,
-        ),
-        class_heads=[ScoreHead(dim=dim, num_classes=classes) for _ in range(layers)],
+        decoder=edge_decoder(config) if refines_edges else box_decoder(config),
+        class_heads=[] if refines_edges else [ScoreHead(dim=dim, num_classes=classes) for _ in range(layers)],
         denoising=ContrastiveDenoising(
             num_classes=classes,
             dim=dim,
             num_queries=config.num_denoising,
             label_noise=config.label_noise,
             box_noise=config.box_noise,
+            mirror=refines_edges,
         )
         if config.num_denoising
         else None,

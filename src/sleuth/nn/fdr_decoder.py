@@ -86,19 +86,23 @@ class GatedDecoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class FineRefinement:
-    """What the decoder found: while training after every layer, else after the one that answers.
+    """What the decoder found after every layer; when not training, up to the one that answers.
 
     Args:
         logits: class logits; while training first those of the plain head after the first layer.
         boxes_cxcywh: boxes, as the logits.
         corners: logits of each edge's steps; one fewer than boxes while training, as the plain head has none.
         references_cxcywh: the boxes whose edges move: those of the plain head, without gradient.
+        reg_scale: curvature of the steps.
+        up: their reach.
     """
 
     logits: Float[Tensor, "outputs batch queries classes"]
     boxes_cxcywh: Float[Tensor, "outputs batch queries 4"]
     corners: Float[Tensor, "layers batch queries edges_bins"]
     references_cxcywh: Float[Tensor, "batch queries 4"]
+    reg_scale: Float[Tensor, "1"]
+    up: Float[Tensor, "1"]
 
 
 class FdrDecoder(nn.Module):
@@ -190,19 +194,20 @@ class FdrDecoder(nn.Module):
             corners = delta if corners is None else corners + delta
             boxes = moved_edges(start, expected_distances(corners, steps), self.reg_scale)
             at, known = boxes.detach(), states.detach()
-            if self.training or index == last:
-                logits = self.class_heads[index](states)
-                if index == 0 and self.training:
-                    every_logits.append(logits)
-                    every_box.append(plain)
-                every_logits.append(self.quality_heads[index](logits, corners))
-                every_box.append(boxes)
-                every_corners.append(corners)
+            logits = self.class_heads[index](states)
+            if index == 0 and self.training:
+                every_logits.append(logits)
+                every_box.append(plain)
+            every_logits.append(self.quality_heads[index](logits, corners))
+            every_box.append(boxes)
+            every_corners.append(corners)
         return FineRefinement(
             logits=torch.stack(every_logits),
             boxes_cxcywh=torch.stack(every_box),
             corners=torch.stack(every_corners),
             references_cxcywh=start,
+            reg_scale=self.reg_scale,
+            up=self.up,
         )
 
 

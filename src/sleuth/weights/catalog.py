@@ -18,7 +18,7 @@ from sleuth.models.dino import DinoConfig
 from sleuth.models.families import build_detector, family_of
 from sleuth.models.fcos import FcosConfig
 from sleuth.models.rtdetr_variants import RTDETR_VARIANTS
-from sleuth.models.sleuth import SleuthConfig
+from sleuth.models.sleuth_config import SleuthConfig
 from sleuth.tasks.detection_loss import DetectionLossConfig
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.weights.listing import LISTED

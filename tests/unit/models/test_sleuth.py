@@ -1,11 +1,15 @@
 """Sleuth's own detector: any picture shape, training-only parts that leave no trace, and losses that go down."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 
-from sleuth.models.sleuth import Sleuth, SleuthConfig, build_sleuth
+from sleuth.models.sleuth import Sleuth, build_sleuth
+from sleuth.models.sleuth_config import SleuthConfig
+from sleuth.nn.fdr_decoder import FdrDecoder
+from sleuth.nn.refining import RefiningDecoder
 from sleuth.tasks.detection import DetectionLossConfig, build_criterion
 from sleuth.types.batches import ImageBatch, Target
 from sleuth.types.predictions import SetPrediction
@@ -25,9 +29,9 @@ TINY = SleuthConfig(
 LOSS = DetectionLossConfig(classes="matchability", focal_gamma=1.5, match_class=2.0)
 
 
-@pytest.fixture
-def model() -> Sleuth:
-    model = build_sleuth(TINY)
+@pytest.fixture(params=["boxes", "edges"])
+def model(request: pytest.FixtureRequest) -> Sleuth:
+    model = build_sleuth(replace(TINY, refinement=request.param))
     # Give the zero-ended heads something to say.
     for parameter in model.parameters():
         if not bool(parameter.any()):
@@ -73,7 +77,9 @@ def test_boxes_are_relative_to_the_picture_without_its_padding(model: Sleuth) ->
         padded.valid[:, :, 32:] = False
         # The same input, of which the right half is said to be padding.
         half = model(padded).boxes_cxcywh
-    torch.testing.assert_close(half, square * torch.tensor([2.0, 1.0, 2.0, 1.0]))
+    expected = square * torch.tensor([2.0, 1.0, 2.0, 1.0])
+    # Answers made of edges end at the border.
+    torch.testing.assert_close(half, expected.clamp(0, 1) if isinstance(model.decoder, FdrDecoder) else expected)
 
 
 def _trained(model: Sleuth, targets: list[Target]) -> SetPrediction:
@@ -84,7 +90,13 @@ def test_every_part_is_supervised(model: Sleuth) -> None:
     targets = _targets(3, 1)
     report = build_criterion(LOSS)(_trained(model, targets), targets)
     stages = {"", "_0", "_memory", "_proposals", "_denoising_0", "_denoising_1"}
-    assert set(report.parts) == {f"{term}{stage}" for term in ("class", "l1", "giou") for stage in stages}
+    edges = isinstance(model.decoder, FdrDecoder)
+    if edges:
+        # Before the edges, a plain head moves the boxes once.
+        stages |= {"_1", "_denoising_2"}
+    terms = {f"{term}{stage}" for term in ("class", "l1", "giou") for stage in stages}
+    learnt = {"fgl", "fgl_1", "ddf_1", "fgl_denoising_1", "ddf_denoising_1", "fgl_denoising_2"} if edges else set()
+    assert set(report.parts) == terms | learnt
     report.total.backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert without == []
@@ -111,9 +123,11 @@ def test_denoising_queries_leave_the_others_as_they_are(model: Sleuth) -> None:
     torch.testing.assert_close(alone.boxes_cxcywh, beside.boxes_cxcywh, rtol=0, atol=1e-5)
 
 
-def test_a_picture_is_learnt_by_heart() -> None:
+@pytest.mark.parametrize("refinement", ["boxes", "edges"])
+def test_a_picture_is_learnt_by_heart(refinement: Literal["boxes", "edges"]) -> None:
     torch.manual_seed(0)
-    model, images, targets = build_sleuth(TINY).train(), _images((64, 64)), _targets(2)
+    model = build_sleuth(replace(TINY, refinement=refinement)).train()
+    images, targets = _images((64, 64)), _targets(2)
     criterion, optimizer = build_criterion(LOSS), torch.optim.AdamW(model.parameters(), 3e-3)
     errors = []
     for _ in range(60):
@@ -126,7 +140,8 @@ def test_a_picture_is_learnt_by_heart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("num_queries", 0), ("dim", 18), ("num_heads", 3), ("dropout", 1.0), ("backbone_width", 7)]
+    ("field", "value"),
+    [("num_queries", 0), ("dim", 18), ("num_heads", 3), ("dropout", 1.0), ("backbone_width", 7)],
 )
 def test_numbers_that_make_no_model_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
@@ -138,6 +153,7 @@ def test_boxes_teach_the_layer_before_only_where_they_look_forward_twice(twice: 
     model = build_sleuth(replace(TINY, look_forward_twice=twice)).train()
     found = model(_images((64, 64)))
     found.boxes_cxcywh[-1].sum().backward()
+    assert isinstance(model.decoder, RefiningDecoder)
     first, last = (head.layers[-1].bias.grad for head in model.decoder.box_heads)
     assert bool(last.any())
     assert (first is not None and bool(first.any())) == twice
