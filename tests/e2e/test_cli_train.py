@@ -106,6 +106,9 @@ def test_weights_of_other_classes_are_a_start(cli, tmp_path: Path, coco_data: Pa
     words = ["--data", coco_data, "--model", "detr-small", "--weights", start, "--steps", "1"]
     said = cli("train", *words, *tiny_training, "--set", "model.frozen_norm=false", "--out", tmp_path / "run")
     assert said.code == 0, said.err
+    # Both splits are checked, and told.
+    pictures = json.loads((coco_data / "annotations" / "instances_val.json").read_text())["images"]
+    assert f"val: {len(pictures)} pictures, " in said.err
     before, after = load_file(start), load_file(tmp_path / "run" / "last.safetensors")
     assert before["class_head.weight"].shape == (3, 16)
     assert after["class_head.weight"].shape == (16, 16)

@@ -1,6 +1,6 @@
 """`sleuth train`: a recipe from a file or from a folder of pictures, and everything wired together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
@@ -20,7 +20,7 @@ from sleuth.evaluation.detection import evaluate_model
 from sleuth.geometry.tiles import Tiling
 from sleuth.training.detection_work import DetectionWork
 from sleuth.training.devices import is_main_process
-from sleuth.training.kinds import kind_of
+from sleuth.training.kinds import Kind, kind_of
 from sleuth.training.recipe import Recipe, recipe_from_tables
 from sleuth.training.sections import Table, read_toml
 from sleuth.training.sources import BUILT_IN_DATA, check_source, open_source
@@ -33,17 +33,25 @@ BUILT_IN = (BUILT_IN_DATA, NUMBERS, DIGITS)
 WORTH_A_TRIAL = 50
 """Steps of a training below which nobody asks how long it takes."""
 
+_TRAIN: Mapping[Kind, Callable[..., int]] = {
+    "translation": train_translation,
+    "classification": train_classification,
+    "semantic segmentation": train_semantic,
+}
+_WANTED = (
+    (wants_translation, tables_for_text),
+    (wants_semantic, tables_for_masks),
+    (wants_classification, tables_for_classes),
+)
+"""Which words want tables of another kind than a detector's, and what makes them; the first that does is asked."""
+
 
 def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     tables, name, where, remarks = read_tables(recipe_file, words, out, resume=resume)
     kind = kind_of(tables)
-    if kind == "translation":
-        return train_translation(tables, words, out, name, where=where, resume=resume)
-    if kind == "classification":
-        return train_classification(tables, words, out, name, where=where, resume=resume)
-    if kind == "semantic segmentation":
-        return train_semantic(tables, words, out, name, where=where, resume=resume)
+    if kind != "detection":
+        return _TRAIN[kind](tables, words, out, name, where=where, resume=resume)
     recipe = detection_recipe(tables, words, where, chosen=remarks is not None)
     folder, tiling = run_folder(out, name), _tiling(recipe)
     work = DetectionWork(recipe)
@@ -51,7 +59,8 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None
     if is_main_process():
         # Training checks its own pictures; those that it is measured on are as important.
-        _ = held_out and check_source(recipe, held_out)
+        for note in () if held_out is None else check_source(recipe, held_out)[1]:
+            tell(f"{recipe.data.val}: {note}")
         for remark in remarks or ():
             tell(remark)
         if remarks and not resume:
@@ -92,14 +101,8 @@ def read_tables(
         raise UserError("what to train on is not said", mend="give a recipe (such as recipes/*.toml) or --data DIR")
     remarks: list[str] = []
     name = words.data if words.data in BUILT_IN else Path(words.data).resolve().stem
-    if wants_translation(words):
-        tables = tables_for_text(words)
-    elif wants_semantic(words):
-        tables = tables_for_masks(words)
-    elif wants_classification(words):
-        tables = tables_for_classes(words)
-    else:
-        tables = tables_for_data(words, remarks.append)
+    of_kind = next((make for wanted, make in _WANTED if wanted(words)), None)
+    tables = tables_for_data(words, remarks.append) if of_kind is None else of_kind(words)
     return tables, name, "the command line", tuple(remarks)
 
 

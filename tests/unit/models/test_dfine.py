@@ -47,11 +47,11 @@ def targets() -> list[Target]:
     ]
 
 
-def test_one_answer_while_predicting_and_every_layer_while_training() -> None:
+def test_every_layer_answers_and_while_training_a_plain_head_before_them() -> None:
     model, images = tiny(), batch((64, 96), (64, 96))
     predicted = model.eval()(images)
-    assert predicted.logits.shape == (1, 2, 9, 3)
-    assert predicted.boxes_cxcywh.shape == (1, 2, 9, 4)
+    assert predicted.logits.shape == (2, 2, 9, 3)
+    assert predicted.boxes_cxcywh.shape == (2, 2, 9, 4)
     assert predicted.activation == "sigmoid"
     assert predicted.denoising is None
     trained = model.train()(images, targets())
