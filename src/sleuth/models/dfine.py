@@ -12,13 +12,12 @@ from sleuth.backbones.hybrid_encoder import HybridEncoder
 from sleuth.backbones.resnet import feature_mask
 from sleuth.heads.scores import ScoreHead
 from sleuth.models.detector import Detector
+from sleuth.models.edge_decoder import edge_decoder, still_head
 from sleuth.models.frame import corners_out_of_input, into_input, out_of_input, padded_to, picture_share
 from sleuth.nn.convolution import ConvNorm
 from sleuth.nn.deformable import DeformableCore, MultiScaleDeformableAttention, discrete_attention
 from sleuth.nn.deformable_fastest import fastest_attention
-from sleuth.nn.distribution import EDGES, LocationQuality
 from sleuth.nn.fdr_decoder import FdrDecoder, FineRefinement, GatedDecoderLayer
-from sleuth.nn.feedforward import MLP
 from sleuth.queries.denoising import ContrastiveDenoising, DenoisingQueries
 from sleuth.queries.top_k import TopKSource
 from sleuth.types.batches import ImageBatch, Target
@@ -267,7 +266,7 @@ def build_dfine(config: DfineConfig) -> Dfine:
             dim=dim,
             num_queries=config.num_queries,
             class_head=ScoreHead(dim=dim, num_classes=config.num_classes),
-            box_head=_head(dim, 4),
+            box_head=still_head(dim, 4),
         ),
         denoising=denoising,
         decoder=_decoder(config),
@@ -296,24 +295,13 @@ def _decoder(config: DfineConfig) -> FdrDecoder:
             dropout=config.dropout,
         )
 
-    return FdrDecoder(
+    return edge_decoder(
         [layer(width) for width in widths],
-        position=MLP(in_dim=4, hidden_dim=2 * dim, out_dim=dim, num_layers=2),
-        plain_box_head=_head(dim, 4),
-        class_heads=[ScoreHead(dim=width, num_classes=config.num_classes) for width in widths],
-        corner_heads=[_head(width, EDGES * (config.bins + 1)) for width in widths],
-        quality_heads=[LocationQuality(bins=config.bins) for _ in widths],
+        widths=widths,
+        num_classes=config.num_classes,
         bins=config.bins,
         up=config.up,
         reg_scale=config.reg_scale,
         answer_layer=answer,
         wide_scale=config.wide_scale,
     )
-
-
-def _head(dim: int, out_dim: int) -> MLP:
-    """A three-layer perceptron that starts by moving nothing."""
-    head = MLP(in_dim=dim, hidden_dim=dim, out_dim=out_dim, num_layers=3)
-    for parameter in head.layers[-1].parameters():
-        nn.init.zeros_(parameter)
-    return head

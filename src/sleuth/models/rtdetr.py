@@ -23,7 +23,7 @@ from sleuth.nn.convolution import ConvNorm
 from sleuth.nn.deformable import MultiScaleDeformableAttention, discrete_attention
 from sleuth.nn.deformable_fastest import fastest_attention
 from sleuth.nn.deformable_layers import DeformableDecoderLayer
-from sleuth.nn.feedforward import MLP, Activation
+from sleuth.nn.feedforward import MLP, Activation, zero_ended
 from sleuth.nn.refining import RefiningDecoder
 from sleuth.queries.denoising import ContrastiveDenoising, DenoisingQueries, Noise
 from sleuth.queries.top_k import TopKQueries, TopKSource
@@ -356,7 +356,4 @@ def _decoder_layer(config: RtDetrConfig) -> DeformableDecoderLayer:
 
 def _box_head(dim: int) -> MLP:
     """Moves boxes in the space of logits, and not at all at first."""
-    head = MLP(in_dim=dim, hidden_dim=dim, out_dim=4, num_layers=3)
-    nn.init.zeros_(head.layers[-1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(head.layers[-1].bias)  # type: ignore[arg-type]
-    return head
+    return zero_ended(MLP(in_dim=dim, hidden_dim=dim, out_dim=4, num_layers=3))

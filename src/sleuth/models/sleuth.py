@@ -17,11 +17,12 @@ from sleuth.backbones.hybrid_encoder import HybridEncoder
 from sleuth.backbones.resnet import ResNet
 from sleuth.heads.scores import ScoreHead
 from sleuth.models.detector import Detector
+from sleuth.models.edge_decoder import still_head
 from sleuth.models.frame import corners_out_of_input, into_input, out_of_input, padded_to, picture_share
 from sleuth.models.sleuth_config import STRIDES, SleuthConfig
-from sleuth.models.sleuth_decoders import box_decoder, box_head, edge_decoder, zero_ended
+from sleuth.models.sleuth_decoders import decoder_of
 from sleuth.nn.fdr_decoder import FdrDecoder, FineRefinement
-from sleuth.nn.feedforward import MLP
+from sleuth.nn.feedforward import MLP, zero_ended
 from sleuth.nn.refining import Refinement, RefiningDecoder
 from sleuth.queries.anchors import grid_anchors
 from sleuth.queries.denoising import ContrastiveDenoising
@@ -167,9 +168,9 @@ def build_sleuth(config: SleuthConfig) -> Sleuth:
             dim=dim,
             num_queries=config.num_queries,
             class_head=ScoreHead(dim=dim, num_classes=classes),
-            box_head=box_head(dim),
+            box_head=still_head(dim, 4),
         ),
-        decoder=edge_decoder(config) if refines_edges else box_decoder(config),
+        decoder=decoder_of(config),
         class_heads=[] if refines_edges else [ScoreHead(dim=dim, num_classes=classes) for _ in range(layers)],
         denoising=ContrastiveDenoising(
             num_classes=classes,

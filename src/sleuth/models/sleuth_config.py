@@ -1,7 +1,7 @@
 """The numbers of Sleuth's own detectors."""
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Literal
 
 STRIDES = (8, 16, 32)
 """Of the levels of their memory, in pixels."""
@@ -68,7 +68,7 @@ class SleuthConfig:
             raise ValueError(f"dim = {self.dim} is not a multiple of 4 and of num_heads = {self.num_heads}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout} is not at least 0 and below 1")
-        if self.refinement not in get_args(type(self).__annotations__["refinement"]):
+        if self.refinement not in ("boxes", "edges"):
             raise ValueError(f"refinement = {self.refinement!r} is none of boxes, edges")
         if self.backbone_width % 2:
             raise ValueError(f"backbone_width = {self.backbone_width} is not even")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sleuth.nn.feedforward import MLP
+from sleuth.nn.feedforward import MLP, zero_ended
 
 EDGES = 4
 """Left, top, right, bottom: the order of distances and of their distributions."""
@@ -92,9 +92,7 @@ class LocationQuality(nn.Module):
         super().__init__()
         self.bins = bins
         self.top = top
-        self.mlp = MLP(in_dim=EDGES * (top + 1), hidden_dim=hidden_dim, out_dim=1, num_layers=num_layers)
-        for parameter in self.mlp.layers[-1].parameters():
-            nn.init.zeros_(parameter)
+        self.mlp = zero_ended(MLP(in_dim=EDGES * (top + 1), hidden_dim=hidden_dim, out_dim=1, num_layers=num_layers))
 
     def forward(
         self, logits: Float[Tensor, "batch queries classes"], corners: Float[Tensor, "batch queries edges_bins"]

@@ -86,3 +86,10 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         return self.layers[-1](x)
+
+
+def zero_ended(mlp: MLP) -> MLP:
+    """The same perceptron, which says zero at first."""
+    for parameter in mlp.layers[-1].parameters():
+        nn.init.zeros_(parameter)
+    return mlp
