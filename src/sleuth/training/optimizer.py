@@ -1,9 +1,20 @@
-"""AdamW as DETR uses it: the backbone learns at its own, slower rate."""
+"""AdamW as DETR uses it: the backbone learns at its own, slower rate; or Muon, for short trainings from scratch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
+
+from sleuth.training.muon import Muon
+
+Kind = Literal["adamw", "muon"]
+
+_LEAST_SIDE = 16
+"""A matrix with fewer inputs or outputs is no hidden one: it reads coordinates, or answers with them."""
+
+_ANSWERS = ("class_head", "class_heads", "head", "distill_head")
+"""Modules that score classes or words: a row each, which sees no gradient where its class is not there."""
 
 
 @dataclass(frozen=True)
@@ -11,6 +22,7 @@ class OptimizerSettings:
     """The ``[optimizer]`` of a recipe.
 
     Args:
+        kind: ``adamw``; or ``muon``, which moves hidden matrices and kernels by orthogonal steps, the rest by AdamW.
         rate: full learning rate of everything but the backbone.
         backbone_rate: full learning rate of the backbone; a tenth of ``rate`` where left out.
         weight_decay: decoupled weight decay of all parameters.
@@ -22,6 +34,7 @@ class OptimizerSettings:
         decay_norms: False spares norms and biases the weight decay.
     """
 
+    kind: Kind = "adamw"
     rate: float = 1e-4
     backbone_rate: float | None = None
     weight_decay: float = 1e-4
@@ -50,26 +63,49 @@ def named_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str
     """Two parameter groups, ``rest`` and ``backbone``; frozen parameters belong to neither.
 
     A parameter is the backbone's if a part of its qualified name is ``backbone``. Without ``decay_norms`` each group
-    has a second one without weight decay, for the parameters of at most one dimension: those of norms, and biases.
+    has a second one without weight decay, for the parameters of at most one dimension: those of norms, and biases. For
+    Muon each has one more, of the matrices that it moves.
     """
     backbone_rate = settings.rate / 10 if settings.backbone_rate is None else settings.backbone_rate
+    matrices = hidden_matrices(model) if settings.kind == "muon" else set()
     groups: list[dict[str, object]] = []
     for group, rate in (("rest", settings.rate), ("backbone", backbone_rate)):
-        parameters = [
+        own = [
             parameter
             for name, parameter in model.named_parameters()
             if parameter.requires_grad and ("backbone" in name.split(".")) == (group == "backbone")
         ]
+        hidden = [parameter for parameter in own if id(parameter) in matrices]
+        parameters = [parameter for parameter in own if id(parameter) not in matrices]
         spared = [] if settings.decay_norms else [parameter for parameter in parameters if parameter.ndim <= 1]
         ids = {id(parameter) for parameter in spared}
         decayed = [parameter for parameter in parameters if id(parameter) not in ids]
         groups.append({"name": group, "params": decayed, "lr": rate, "full_rate": rate})
+        groups.append({"name": f"{group} matrices", "params": hidden, "lr": rate, "full_rate": rate, "muon": True})
         groups.append({"name": f"{group} norms", "params": spared, "lr": rate, "full_rate": rate, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
 
 
+def hidden_matrices(model: nn.Module) -> set[int]:
+    """Identities of the weights that Muon moves: of linear layers and convolutions between the input and the answers.
+
+    Embeddings, queries, scores of classes, convolutions by groups of channels, and what has fewer than 16 inputs or
+    outputs are none of them.
+    """
+    embedded = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
+    found = set()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and not any(part in _ANSWERS for part in name.split(".")):
+            weight = module.weight
+            if isinstance(module, nn.Conv2d) and module.groups > 1:
+                continue
+            if id(weight) not in embedded and min(weight.shape[0], weight[0].numel()) >= _LEAST_SIDE:
+                found.add(id(weight))
+    return found
+
+
 def build_optimizer(model: nn.Module, settings: OptimizerSettings, *, fused: bool = True) -> torch.optim.AdamW:
-    """AdamW over the groups of :func:`named_groups`.
+    """The optimiser of the settings, over the groups of :func:`named_groups`.
 
     Args:
         model: what is trained.
@@ -77,7 +113,8 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings, *, fused: boo
         fused: one kernel for all parameters; not with a gradient scaler (float16), which must unscale first.
     """
     groups = named_groups(model, settings)
-    return torch.optim.AdamW(
+    kind: type[torch.optim.AdamW] = Muon if settings.kind == "muon" else torch.optim.AdamW
+    return kind(
         groups,
         lr=settings.rate,
         betas=settings.betas,

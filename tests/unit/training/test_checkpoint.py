@@ -1,12 +1,15 @@
 """Training states: exact, atomic, and refused where they do not fit."""
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from sleuth.errors import UserError
 from sleuth.training.checkpoint import (
@@ -38,8 +41,8 @@ def save(path: Path, model, optimizer, average=None, counters: Counters | None =
     )
 
 
-def trained(small, one_step, steps: int):
-    optimizer = build_optimizer(small, SETTINGS)
+def trained(small, one_step, steps: int, settings: OptimizerSettings = SETTINGS):
+    optimizer = build_optimizer(small, settings)
     average = WeightAverage(small, 0.9)
     for seed in range(steps):
         one_step(small, optimizer, seed)
@@ -56,15 +59,21 @@ def test_counters_come_back(tmp_path: Path, small):
     assert saved.processes == 1
 
 
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_next_steps_are_the_same_to_the_bit(tmp_path: Path, small, one_step, layout):
+def test_next_steps_are_the_same_to_the_bit(tmp_path: Path, small, one_step, layout, kind):
+    settings = replace(SETTINGS, kind=kind)
+    small.backbone.append(nn.Conv2d(4, 16, 2)).append(nn.Conv2d(16, 16, 2)).append(nn.Conv2d(16, 4, 1))
     small.to(memory_format=layout)
-    optimizer, average = trained(small, one_step, 3)
+    optimizer, average = trained(small, one_step, 3, settings)
+    assert any("momentum" in state for state in optimizer.state.values()) == (kind == "muon")
     path = tmp_path / "state.safetensors"
     save(path, small, optimizer, average)
 
-    other = type(small)().to(memory_format=layout)
-    other_optimizer, other_average = build_optimizer(other, SETTINGS), WeightAverage(other, 0.9)
+    other = deepcopy(small)
+    for parameter in other.parameters():
+        nn.init.zeros_(parameter)
+    other_optimizer, other_average = build_optimizer(other, settings), WeightAverage(other, 0.9)
     restore_state(load_state(path), where=path, model=other, optimizer=other_optimizer, average=other_average)
     for seed in range(3, 6):
         one_step(small, optimizer, seed)
