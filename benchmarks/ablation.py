@@ -52,6 +52,7 @@ class Arm:
 
 
 _VARIFOCAL = ("loss.classes=varifocal", "loss.focal_alpha=0.75", "loss.focal_gamma=2.0")
+_ADAMW = ("optimizer.kind=adamw", "optimizer.rate=1.5e-3", "optimizer.backbone_rate=1.5e-3")
 _COLOURS = tuple(f"augmentation.{key}=0.0" for key in ("brightness", "contrast", "saturation", "hue"))
 
 ARMS: Mapping[str, Arm] = {
@@ -61,6 +62,7 @@ ARMS: Mapping[str, Arm] = {
     "look-forward-twice": Arm("no look forward twice", ("model.look_forward_twice=false",), ("sleuth",)),
     "matchability": Arm("varifocal in place of the matchability-aware loss", _VARIFOCAL, ("sleuth",)),
     "encoder-attention": Arm("no self-attention in the encoder", ("model.encoder_layers=0",), ("sleuth", "dfine")),
+    "muon": Arm("AdamW in place of Muon, at a quarter of the rate", _ADAMW),
     "mosaic": Arm("no mosaic", ("augmentation.mosaic=0.0",)),
     "scale-jitter": Arm("no scale jitter", ("augmentation.scale_jitter=[1.0, 1.0]",)),
     "colours": Arm("no change of colours", _COLOURS),

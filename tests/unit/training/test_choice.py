@@ -169,4 +169,16 @@ def test_it_makes_a_recipe():
     recipe = recipe_from_tables(tables, where="test")
     assert recipe.preprocess == Preprocess(shortest=240, longest=320)
     assert isinstance(recipe.augmentation, Augmentation)
-    assert recipe.run.workers == 1
+    assert recipe.run.workers == 0
+    assert recipe.optimizer.kind == "muon"
+
+
+def test_the_optimiser_is_that_which_was_measured():
+    small, large = chosen().optimizer, chosen(GPU).optimizer
+    assert (small["kind"], small["rate"], small["backbone_rate"]) == ("muon", 4e-3, 4e-3)
+    assert (large["kind"], large["rate"], large["backbone_rate"]) == ("adamw", 1e-3, 1e-3)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (3, 0), (4, 1), (8, 2), (64, 4)])
+def test_processes_that_prepare_data_beside_a_processor(cores: int, workers: int):
+    assert chosen(replace(CPU, cores=cores)).run["workers"] == workers
