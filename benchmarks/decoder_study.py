@@ -53,7 +53,7 @@ def recipe_of(name: str, words: argparse.Namespace) -> Recipe:
     common = (
         *("run.workers=0", "run.evaluate_every=0", f"run.minutes={words.minutes}"),
         *(f"run.threads={words.threads}", f"run.seed={words.seed}", f"model.name={name}"),
-        f"data.val_limit={words.pictures}",
+        *(f"data.val_limit={words.pictures}", "preprocess.resize=shortest", "preprocess.normalise=true"),
     )
     return load_recipe(RECIPE, (*common, *(f"model.{change}" for change in FAMILIES[name]), *words.set))
 

@@ -157,7 +157,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
         model=model,
         data=given.fill(DataSettings, "data"),
         scenes=given.fill(SceneConfig, "scenes"),
-        preprocess=given.fill(Preprocess, "preprocess", usual["preprocess"]),
+        preprocess=given.fill(Preprocess, "preprocess", usual["preprocess"] | _by_sides(given.table("preprocess"))),
         augmentation=augmentation_from_table(given.table("augmentation"), where),
         loss=given.fill(DetectionLossConfig, "loss", usual["loss"]),
         optimizer=given.fill(OptimizerSettings, "optimizer"),
@@ -168,6 +168,11 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
     )
     _check_together(recipe, where)
     return recipe
+
+
+def _by_sides(table: Table) -> Table:
+    """A recipe that gives sides means them, also where the model's own way is one exact size, which has no such sides."""
+    return {"resize": "shortest"} if table.keys() & {"shortest", "longest"} else {}
 
 
 def _check_together(recipe: Recipe, where: object) -> None:

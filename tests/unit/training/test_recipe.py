@@ -27,6 +27,16 @@ def test_defaults_come_from_the_catalog():
     assert recipe(model={"name": "detr-small"}, preprocess={"shortest": 96}).preprocess.longest == 128
 
 
+def test_sides_that_are_given_are_meant():
+    exact = recipe(model={"name": "rtdetr-r18"}).preprocess
+    assert (exact.resize, exact.size_hw) == ("exact", (640, 640))
+    given = recipe(model={"name": "rtdetr-r18"}, preprocess={"shortest": 192, "longest": 256}).preprocess
+    assert given.resize == "shortest"
+    assert given.size_for((300, 400)) == (192, 256)
+    said = recipe(model={"name": "rtdetr-r18"}, preprocess={"shortest": 192, "resize": "exact"}).preprocess
+    assert said.resize == "exact"
+
+
 def test_scale_is_short_for_the_paper_at_another_size():
     assert recipe(augmentation={"scale": 256}).augmentation == Augmentation.for_scale(256)
     changed = recipe(augmentation={"scale": 256, "flip": False}).augmentation
