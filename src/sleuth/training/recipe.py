@@ -171,7 +171,7 @@ def recipe_from_tables(tables: Mapping[str, Any], *, where: object) -> Recipe:
 
 
 def _by_sides(table: Table) -> Table:
-    """A recipe that gives sides means them, also where the model's own way is one exact size, which has no such sides."""
+    """A recipe that gives sides means them, also where the model's own way is one exact size, which has none."""
     return {"resize": "shortest"} if table.keys() & {"shortest", "longest"} else {}
 
 
