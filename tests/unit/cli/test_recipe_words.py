@@ -69,7 +69,8 @@ def test_a_folder_alone_makes_a_whole_recipe(data: Path):
     assert (recipe.augmentation.fit, recipe.augmentation.scales) == ((64, 64), ())
     assert (recipe.run.epochs, recipe.run.evaluate_every, recipe.run.patience) == (300, 15, 7)
     assert recipe.run.precision == "bf16-mixed"
-    assert (recipe.optimizer.rate, recipe.optimizer.backbone_rate) == (1e-3, 1e-3)
+    optimizer = recipe.optimizer
+    assert (optimizer.kind, optimizer.rate, optimizer.backbone_rate) == ("muon", 4e-3, 4e-3)
     assert remarks[0] == "sleuth-n: the smallest, as there is no GPU (2 cores)"
     assert any(line.startswith("warning: 20 pictures: ") for line in remarks)
 
