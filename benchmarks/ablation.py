@@ -21,14 +21,10 @@ from typing import Any
 
 import torch
 from machine import describe, put_between_marks, sentence, table, write_json
+from trained import train_and_measure
 
-from sleuth.evaluation.detection import evaluate_model
 from sleuth.models.families import family_of
-from sleuth.nn.folding import FoldedConvolutions
 from sleuth.training.recipe import Recipe, load_recipe
-from sleuth.training.sources import open_source
-from sleuth.training.train import train
-from sleuth.weights.resolve import open_model
 
 MARK = "ablation"
 BASE = "recipe"
@@ -44,11 +40,13 @@ class Arm:
         what: in words, for the table.
         overrides: as `sleuth train --set` takes them.
         families: of detectors that have this ingredient; empty for all.
+        optimizer: of recipes that have this ingredient; empty for all.
     """
 
     what: str
     overrides: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
+    optimizer: str = ""
 
 
 _VARIFOCAL = ("loss.classes=varifocal", "loss.focal_alpha=0.75", "loss.focal_gamma=2.0")
@@ -62,7 +60,7 @@ ARMS: Mapping[str, Arm] = {
     "look-forward-twice": Arm("no look forward twice", ("model.look_forward_twice=false",), ("sleuth",)),
     "matchability": Arm("varifocal in place of the matchability-aware loss", _VARIFOCAL, ("sleuth",)),
     "encoder-attention": Arm("no self-attention in the encoder", ("model.encoder_layers=0",), ("sleuth", "dfine")),
-    "muon": Arm("AdamW in place of Muon, at a quarter of the rate", _ADAMW),
+    "muon": Arm("AdamW in place of Muon, at a quarter of the rate", _ADAMW, optimizer="muon"),
     "mosaic": Arm("no mosaic", ("augmentation.mosaic=0.0",)),
     "scale-jitter": Arm("no scale jitter", ("augmentation.scale_jitter=[1.0, 1.0]",)),
     "colours": Arm("no change of colours", _COLOURS),
@@ -103,7 +101,11 @@ def arms_of(words: argparse.Namespace) -> tuple[str, ...]:
     """The arms that are asked for and change something, in their order."""
     base = arm_recipe(BASE, words)
     family = family_of(base.model.config).name
-    there = [name for name, arm in ARMS.items() if not arm.families or family in arm.families]
+    there = [
+        name
+        for name, arm in ARMS.items()
+        if (not arm.families or family in arm.families) and arm.optimizer in ("", base.optimizer.kind)
+    ]
     changing = [name for name in there if name == BASE or arm_recipe(name, words) != base]
     for name in words.only or ():
         if name not in changing:
@@ -121,27 +123,7 @@ def run_arm(name: str, words: argparse.Namespace) -> dict[str, Any]:
     """Train an arm and measure it on val."""
     recipe, folder = arm_recipe(name, words), words.out / f"{name}-seed{words.seed}"
     about = settings(words) | {"machine": describe()}
-    result = train(recipe, folder)
-    if not result.finished:
-        raise SystemExit(f"{name} was stopped; its folder is {folder}")
-    loaded = open_model(folder)
-    model = loaded.model.eval()
-    with FoldedConvolutions(model):
-        found = evaluate_model(
-            model, open_source(recipe, "val"), loaded.preprocess, layers=words.layers, model_names=loaded.card.names
-        )
-    scores = found.scores.numbers
-    return about | {
-        "arm": name,
-        "seed": words.seed,
-        "AP": scores["AP"],
-        "AP50": scores["AP50"],
-        "steps": result.step,
-        "skipped": result.skipped,
-        "seconds": result.seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "layers": None if found.layers is None else found.layers.to_json(),
-    }
+    return about | {"arm": name, "seed": words.seed} | train_and_measure(recipe, folder, layers=words.layers)
 
 
 def gathered(out: Path) -> dict[str, list[dict[str, Any]]]:

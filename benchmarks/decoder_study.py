@@ -19,13 +19,9 @@ from typing import Any
 
 import torch
 from machine import describe, put_between_marks, sentence, table, write_json
+from trained import train_and_measure
 
-from sleuth.evaluation.detection import evaluate_model
-from sleuth.nn.folding import FoldedConvolutions
 from sleuth.training.recipe import Recipe, load_recipe
-from sleuth.training.sources import open_source
-from sleuth.training.train import train
-from sleuth.weights.resolve import open_model
 
 MARK = "families"
 RECIPE = Path(__file__).parents[1] / "recipes" / "sleuth-scenes.toml"
@@ -60,17 +56,8 @@ def recipe_of(name: str, words: argparse.Namespace) -> Recipe:
 
 def study(name: str, words: argparse.Namespace) -> dict[str, Any]:
     """Train a family's small member, and measure its layers."""
-    recipe, folder = recipe_of(name, words), words.out / name
-    result = train(recipe, folder)
-    if not result.finished:
-        raise SystemExit(f"{name} was stopped; its folder is {folder}")
-    loaded = open_model(folder)
-    model = loaded.model.eval()
-    with FoldedConvolutions(model):
-        found = evaluate_model(
-            model, open_source(recipe, "val"), loaded.preprocess, layers=True, model_names=loaded.card.names
-        )
-    if found.layers is None:
+    found = train_and_measure(recipe_of(name, words), words.out / name, layers=True)
+    if found["layers"] is None:
         raise SystemExit(f"{name} has no decoder layers to measure")
     return {
         "name": name,
@@ -79,11 +66,7 @@ def study(name: str, words: argparse.Namespace) -> dict[str, Any]:
         "set": words.set,
         "pictures": words.pictures,
         "machine": describe(),
-        "steps": result.step,
-        "seconds": result.seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "layers": found.layers.to_json(),
-    }
+    } | found
 
 
 def gathered(out: Path) -> list[dict[str, Any]]:
