@@ -90,11 +90,18 @@ def available_splits(path: Path | str, format: str | None = None, annotations: s
 
 
 def is_annotated(path: Path | str) -> bool:
-    """Whether there is data with boxes here, in a form that is known."""
-    try:
-        return bool(available_splits(path))
-    except UserError:
+    """Whether there is data with boxes here, in a form that is known; even if it is broken, or one has to choose."""
+    path = Path(path)
+    return path.exists() and any(_is_of(form, path) for form in _FORMATS.values())
+
+
+def _is_of(form: _Format, path: Path) -> bool:
+    if path.is_file() and path.suffix.lower() not in form.suffixes:
         return False
+    try:
+        return bool(form.find(path, "boxes"))
+    except UserError:  # there is something, which opening it will tell of
+        return True
 
 
 def match_split(split: str | None, splits: tuple[str, ...], path: Path) -> str:

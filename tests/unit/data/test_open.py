@@ -2,7 +2,7 @@
 
 import pytest
 
-from sleuth.data.open import FORMATS, available_splits, match_split, open_data
+from sleuth.data.open import FORMATS, available_splits, is_annotated, match_split, open_data
 from sleuth.errors import UserError
 
 
@@ -26,6 +26,19 @@ def test_two_formats_need_a_name(tmp_path, make_coco, make_voc):
         open_data(tmp_path)
     assert open_data(tmp_path, format="voc").format == "voc"
     assert available_splits(tmp_path, "coco") == ("all",)
+    assert is_annotated(tmp_path), "it is for opening it to say that there is a choice"
+
+
+def test_data_to_choose_from_or_to_mend_is_no_folder_of_classes(tmp_path):
+    (tmp_path / "cats").mkdir()
+    assert not is_annotated(tmp_path)
+    assert not is_annotated(tmp_path / "none")
+    (tmp_path / "table.csv").write_text("path,label")
+    assert not is_annotated(tmp_path / "table.csv")
+    for task in ("boxes", "outlines"):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "data.yaml").write_text("names: [cat]\ntrain: images")
+    assert is_annotated(tmp_path)
 
 
 @pytest.mark.parametrize(

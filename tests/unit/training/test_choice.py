@@ -117,7 +117,7 @@ def test_the_batch_fits_memory_and_data():
 @pytest.mark.parametrize(
     ("machine", "pictures", "epochs"),
     [
-        *((CPU, 1, 300), (CPU, 160, 300), (CPU, 480, 100), (CPU, 2000, 60), (CPU, 4000, 30), (CPU, 118_000, 12)),
+        *((CPU, 1, 300), (CPU, 100, 300), (CPU, 300, 100), (CPU, 1000, 60), (CPU, 4000, 15), (CPU, 118_000, 12)),
         *((GPU, 100, 500), (GPU, 1000, 100), (GPU, 118_000, 60)),
     ],
 )
