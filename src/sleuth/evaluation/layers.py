@@ -103,15 +103,18 @@ def study_layers(truth: GroundTruth, per_layer: Sequence[Predictions], *, nms_io
 
 
 def draw_layers(study: LayerStudy) -> Figure:
-    """AP and AP50 by decoder layer: a full line as predicted, a dashed one after suppression."""
+    """AP and AP50 by decoder layer: a full line as predicted, a dashed one after suppression.
+
+    The numbers are of the full lines: those of AP50 above all its points, those of AP below.
+    """
     figure = new_figure(6.8, 4.6)
     axes = figure.subplots()
     style(axes, f"AP of each decoder layer, with and without NMS at IoU {study.nms_iou:g}", "Decoder layer", "")
     numbers = [layer.layer for layer in study.layers]
-    top = 0.0
-    for name, plain, clean, colour in (
-        ("AP50", "ap50", "ap50_nms", COLOURS[0]),
-        ("AP", "ap", "ap_nms", ACCENT),
+    shown: list[float] = []
+    for name, plain, clean, colour, above in (
+        ("AP50", "ap50", "ap50_nms", COLOURS[0], True),
+        ("AP", "ap", "ap_nms", ACCENT, False),
     ):
         before = np.array([getattr(layer, plain) for layer in study.layers], dtype=np.float64)
         after = np.array([getattr(layer, clean) for layer in study.layers], dtype=np.float64)
@@ -126,26 +129,34 @@ def draw_layers(study: LayerStudy) -> Figure:
             markerfacecolor="white",
             label=f"{name} after NMS",
         )
-        top = max([top, *before[np.isfinite(before)], *after[np.isfinite(after)]])
-        _write_numbers(axes, numbers, before, after)
-    axes.set_xlim(0.5, len(numbers) + 0.6)
-    axes.set_ylim(0, max(top * 1.18, 0.01))
+        shown += [*before[np.isfinite(before)], *after[np.isfinite(after)]]
+        _write_numbers(axes, numbers, before, np.fmax(before, after) if above else np.fmin(before, after), above, colour)
+    axes.set_xlim(0.5, len(numbers) + 0.5)
+    axes.set_ylim(*_room(shown))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return figure
 
 
-def _write_numbers(axes: Any, numbers: Sequence[int], before: np.ndarray, after: np.ndarray) -> None:
-    """The value at each point as predicted: below right, or above left where the dashed line runs below."""
-    for number, value, other in zip(numbers, before, after, strict=True):
+def _room(shown: Sequence[float]) -> tuple[float, float]:
+    """From a little below the least value to a little above the greatest, so that layers can be told apart."""
+    low, high = min(shown, default=0.0), max(shown, default=0.0)
+    margin = max(0.2 * (high - low), 0.01)
+    return max(0.0, low - margin), high + margin
+
+
+def _write_numbers(
+    axes: Any, numbers: Sequence[int], values: np.ndarray, places: np.ndarray, above: bool, colour: str
+) -> None:
+    for number, value, place in zip(numbers, values, places, strict=True):
         if np.isfinite(value):
-            below = not other < value
             axes.annotate(
                 f"{value:.3f}",
-                (number, value),
-                (6, -14) if below else (-6, 7),
+                (number, place),
+                (0, 7 if above else -7),
                 textcoords="offset points",
-                ha="left" if below else "right",
+                ha="center",
+                va="bottom" if above else "top",
                 fontsize=8,
-                color=INK,
+                color=colour,
             )
