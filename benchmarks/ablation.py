@@ -1,13 +1,14 @@
-"""What each ingredient of a detector's training brings: each is changed in turn, for the same time.
+"""What each ingredient of a detector's training brings: each is changed in turn, for the same time or as many steps.
 
-    python benchmarks/ablation.py --data /path/to/bccd --recipe recipes/sleuth-bccd.toml \
-        --minutes 10 --threads 1 --seed 0 --layers --out runs/ablation
+    python benchmarks/ablation.py --data scenes --recipe recipes/sleuth-scenes.toml \
+        --steps 400 --threads 1 --seed 0 --layers --set data.val_limit=500 --out runs/ablation
     python benchmarks/ablation.py --gather --out runs/ablation --markdown docs/sleuth.md
 
 An arm is the recipe with one change: an ingredient left out, or one that the recipe leaves out added. All learn from
 the train split and are measured once, at the end, on val; the test split is never opened. Each writes ARM-seedS.json
 into --out, and an arm whose file is there is not run again, so that long runs can be spread over days and machines by
---only and --seed; --gather trains nothing, and makes the table of what is there.
+--only and --seed. On a noisy machine --steps compares better than --minutes; the time of a step tells the cost.
+--gather trains nothing, and makes the table of what is there.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from sleuth.training.recipe import Recipe, load_recipe
 
 MARK = "ablation"
 BASE = "recipe"
-_SAME = ("recipe", "data", "minutes", "threads", "set")
+_SAME = ("recipe", "data", "length", "threads", "set")
 """What must be alike in arms that share a table."""
 
 
@@ -88,7 +89,7 @@ def arm_recipe(name: str, words: argparse.Namespace) -> Recipe:
         f"data.path={words.data}",
         "data.train=train",
         "data.val=val",
-        f"run.minutes={words.minutes}",
+        *((f"run.steps={words.steps}", "run.minutes=0") if words.steps else (f"run.minutes={words.minutes}",)),
         f"run.threads={words.threads}",
         f"run.seed={words.seed}",
         "run.evaluate_every=0",
@@ -115,7 +116,8 @@ def arms_of(words: argparse.Namespace) -> tuple[str, ...]:
 
 def settings(words: argparse.Namespace) -> dict[str, Any]:
     """What is the same for all arms, as their files tell it."""
-    named = {"recipe": words.recipe.stem, "data": Path(words.data).name, "minutes": words.minutes}
+    length = f"{words.steps} steps" if words.steps else f"{words.minutes:g} minutes"
+    named = {"recipe": words.recipe.stem, "data": Path(words.data).name, "length": length}
     return named | {"threads": words.threads, "set": list(words.set)}
 
 
@@ -150,7 +152,7 @@ def as_markdown(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     seeds = sorted({page["seed"] for runs in found.values() for page in runs})
     more = f", with {' '.join(first['set'])}" if first["set"] else ""
     about = (
-        f"{first['recipe']} on {first['data']}{more}: {first['minutes']:g} minutes of training each, seeds "
+        f"{first['recipe']} on {first['data']}{more}: {first['length']} of training each, seeds "
         f"{', '.join(map(str, seeds))}; learnt from train, measured on val. {sentence(first['machine'])}"
     )
     return f"{table(header, rows)}\n\n{about}"
@@ -185,6 +187,7 @@ def parse_words() -> argparse.Namespace:
     parser.add_argument("--data", help="a folder with the splits train and val")
     parser.add_argument("--recipe", type=Path, default=Path("recipes/sleuth-bccd.toml"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, for each arm")
+    parser.add_argument("--steps", type=int, help="of training, for each arm, in place of minutes")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all arms, as in a recipe")
@@ -208,8 +211,8 @@ def main() -> None:
         if path.exists():
             before = json.loads(path.read_text())
             for key, value in settings(words).items():
-                if before[key] != value:
-                    raise SystemExit(f"{path} was run with {key} {before[key]}, not {value}; choose another --out")
+                if before.get(key) != value:
+                    raise SystemExit(f"{path} was run with {key} {before.get(key)}, not {value}; choose another --out")
             print(f"{name}: was run before, {path}", flush=True)
             continue
         page = run_arm(name, words)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sleuth.data.open import open_data
 from sleuth.training.recipe import load_recipe
 
 RECIPE = Path(__file__).parent / "tiny.toml"
@@ -161,6 +162,32 @@ def test_data_alone_says_what_is_chosen_and_is_trained_on(cli, tmp_path: Path, c
     assert cli("evaluate", "--model", run / "best.safetensors", "--data", coco_data).code == 0
     said = cli("train", "--resume", "--out", run)
     assert said.code == 0, said.err
+
+
+def test_data_in_one_split_is_learned_from_and_measured_on(cli, tmp_path: Path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    words = ["--count", "40", "--size", "64x64", "--annotations", "boxes"]
+    assert cli("data", "scenes", *words, "--out", data).code == 0
+    sets = ["model.backbone=resnet10", "model.backbone_width=8", "model.dim=16", "model.num_heads=2"]
+    sets += ["model.decoder_layers=1", "model.feedforward_dim=16", "run.workers=0", "run.precision=32-true"]
+    words = ["--batch-size", "2", "--scale", "48", "--device", "cpu", *(w for value in sets for w in ("--set", value))]
+    said = cli("train", "--data", data, "--steps", "2", *words, "--out", run)
+    assert said.code == 0, said.err
+    assert "a fifth of it is held out to measure on" in said.err
+    recipe = load_recipe(run / "recipe.toml")
+    assert (recipe.data.train, recipe.data.val) == ("rest", "held-out")
+    assert '"AP"' in (run / "metrics.jsonl").read_text()
+    said = cli("evaluate", "--model", run / "best.safetensors", "--data", data, "--json")
+    assert said.code == 0, said.err
+    held_out = len(open_data(data, split="held-out"))
+    assert said.json["pictures"] == held_out < 40
+    assert "--split held-out" in said.err
+    whole = tmp_path / "whole"
+    sets = ("--set", "data.train=", "--set", "data.val=")
+    said = cli("train", "--data", data, "--steps", "1", *words, *sets, "--out", whole)
+    assert said.code == 0, said.err
+    assert "held out" not in said.err
+    assert "40 pictures" in said.err
 
 
 @pytest.mark.slow

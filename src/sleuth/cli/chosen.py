@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sleuth.cli.sizes import parse_tiling
-from sleuth.cli.splits import splits
+from sleuth.cli.splits import detection_splits
 from sleuth.cli.train_words import EVALUATIONS, USUAL_STEPS, TrainWords, set_length, steps_and_length
 from sleuth.data.checks import check_data
 from sleuth.data.fullness import training_fullness
-from sleuth.data.open import available_splits, open_data
+from sleuth.data.open import open_data
 from sleuth.data.records import DetectionData
 from sleuth.data.source import PictureSource
 from sleuth.data.tiled import TiledSource
@@ -43,7 +43,7 @@ def tables_of_choice(words: TrainWords, say: Callable[[str], object]) -> Table:
         choice, pictures = _for_scenes(machine, words.scale, words.batch_size)
         run, measured = run or {"steps": USUAL_STEPS}, True
     else:
-        data |= splits(available_splits(str(words.data), words.format, "boxes"))
+        data |= detection_splits(words, str(words.data))
         choice, pictures = _for_pictures(
             open_data(str(words.data), words.format, data["train"], words.images),
             machine,

@@ -17,7 +17,9 @@ from sleuth.cli.evaluate_words import (
     tell_written,
 )
 from sleuth.cli.sizes import parse_tiling
+from sleuth.cli.splits import has_learned_the_rest
 from sleuth.data.checks import check_data
+from sleuth.data.held_out import HELD_OUT_PART
 from sleuth.data.open import available_splits, open_data
 from sleuth.data.samples import SampleSource, check_annotations
 from sleuth.data.scenes import SceneSource
@@ -194,6 +196,9 @@ def held_out(words: EvaluateWords, annotations: str = "boxes") -> SampleSource:
         splits = available_splits(path, words.format, annotations)
         # What a data set calls its validation split differs; the reader knows the usual names.
         split = splits[0] if len(splits) == 1 else "val"
+        if len(splits) == 1 and has_learned_the_rest(words.model, path):
+            split = HELD_OUT_PART
+            tell(f"measured on the fifth that the model has not learned from: --split {HELD_OUT_PART}")
     data = open_data(path, words.format, split, words.images, annotations)
     data = replace(data, records=data.records[: words.limit or None])
     report = check_data(data)

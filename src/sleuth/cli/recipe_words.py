@@ -7,7 +7,7 @@ from typing import Any
 
 from sleuth.cli.chosen import tables_of_choice
 from sleuth.cli.sizes import parse_tiling
-from sleuth.cli.splits import splits
+from sleuth.cli.splits import detection_splits
 from sleuth.cli.train_words import (
     EVALUATIONS,
     USUAL_STEPS,
@@ -20,7 +20,7 @@ from sleuth.cli.train_words import (
     steps_and_length,
 )
 from sleuth.data.checks import check_data
-from sleuth.data.open import available_splits, open_data
+from sleuth.data.open import open_data
 from sleuth.data.samples import check_annotations
 from sleuth.data.source import PictureSource
 from sleuth.data.tiled import TiledSource
@@ -111,7 +111,7 @@ def _tables_for_model(words: TrainWords, path: str) -> Table:
         pictures = 100_000
         augmentation: Table = {"scales": [], "crop_prob": 0.0, "flip": False}
     else:
-        data |= splits(available_splits(path, words.format, annotations))
+        data |= detection_splits(words, path, annotations)
         pictures_there = open_data(path, words.format, data["train"], words.images, annotations=annotations)
         report = check_data(pictures_there)
         if words.skip_faulty:

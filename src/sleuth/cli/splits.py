@@ -1,8 +1,13 @@
 """Which split of somebody's data is trained on, and which is measured on."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from sleuth.training.sections import Table
+from sleuth.cli.train_words import TrainWords, section
+from sleuth.data.held_out import HELD_OUT_PART, LEAST_PICTURES, REST_PART
+from sleuth.data.open import available_splits, open_data
+from sleuth.training.run_folder import RunFolder
+from sleuth.training.sections import Table, read_toml
 
 
 def splits(splits: tuple[str, ...]) -> Table:
@@ -13,6 +18,32 @@ def splits(splits: tuple[str, ...]) -> Table:
     train = next((bare[word] for word in ("train", "training") if word in bare), splits[0])
     val = next((bare[word] for word in ("val", "valid", "validation", "dev", "test", "testing") if word in bare), "")
     return {"train": train, "val": "" if val == train else val}
+
+
+def detection_splits(words: TrainWords, path: str, annotations: str = "boxes") -> Table:
+    """The same of data for detectors, in which a fifth is held out where it is in one split and large enough.
+
+    Raises:
+        UserError: there is no such data.
+    """
+    known = available_splits(path, words.format, annotations)
+    if len(known) == 1:
+        parts = {"train": REST_PART, "val": HELD_OUT_PART}
+        there = [open_data(path, words.format, part, words.images, annotations) for part in parts.values()]
+        if sum(map(len, there)) >= LEAST_PICTURES and all(any(map(len, part.records)) for part in there):
+            return parts
+    return splits(known)
+
+
+def has_learned_the_rest(model: str | None, data: Path) -> bool:
+    """Whether a model of a run folder has learned from this data but for the fifth that is held out."""
+    if model is None:
+        return False
+    recipe = RunFolder(Path(model) if Path(model).is_dir() else Path(model).parent).recipe
+    if not recipe.is_file():
+        return False
+    learned = section(read_toml(recipe), "data")
+    return learned.get("train") == REST_PART and Path(str(learned.get("path"))).resolve() == data.resolve()
 
 
 def usual_split(known: Sequence[str]) -> str:

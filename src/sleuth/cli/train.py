@@ -14,6 +14,7 @@ from sleuth.cli.train_semantic import tables_for_masks, train_semantic, wants_se
 from sleuth.cli.train_translation import tables_for_text, train_translation, wants_translation
 from sleuth.cli.train_words import TrainWords, refuse
 from sleuth.data.classes.digits import DIGITS
+from sleuth.data.held_out import HELD_OUT_PART
 from sleuth.data.samples import SampleSource
 from sleuth.errors import UserError
 from sleuth.evaluation.detection import evaluate_model
@@ -58,6 +59,9 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
     source = work.source
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None
     if is_main_process():
+        if recipe.data.val == HELD_OUT_PART and remarks is not None:
+            whole = "--set data.train='' --set data.val='' learns from all"
+            tell(f"the data is in one split: a fifth of it is held out to measure on; {whole}")
         # Training checks its own pictures; those that it is measured on are as important.
         for note in () if held_out is None else check_source(recipe, held_out)[1]:
             tell(f"{recipe.data.val}: {note}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from sleuth.data.faults import FAULT_KINDS, Fault
 from sleuth.data.masks import PanopticMasks
-from sleuth.data.open import available_splits, match_split, open_data
+from sleuth.data.open import available_splits, chosen_split, open_data
 from sleuth.data.pictures import picture_size, read_picture
 from sleuth.data.records import DetectionData, PictureRecord
 from sleuth.data.report import ClassCount, DataReport, SizeCount
@@ -66,7 +66,7 @@ def check_folder(
     """
     path = Path(path)
     splits = available_splits(path, format, annotations)
-    names = [match_split(split, splits, path)] if split is not None else _without_unions(splits)
+    names = [chosen_split(split, splits, path)] if split is not None else _without_unions(splits)
     checked: list[tuple[DetectionData, DataReport]] = []
     for name in names:
         data = open_data(path, format, name, images, annotations)

@@ -1,7 +1,7 @@
 """Opening a data set in any of the known formats, found out from the folder itself or named."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from sleuth.data.formats.coco import read_coco
 from sleuth.data.formats.coco_files import find_coco
 from sleuth.data.formats.voc import find_voc, read_voc
 from sleuth.data.formats.yolo import find_yolo, read_yolo
+from sleuth.data.held_out import HELD_OUT_PART, REST_PART, is_held_out
 from sleuth.data.records import DetectionData
 from sleuth.data.samples import ANNOTATIONS, check_annotations
 from sleuth.errors import UserError
@@ -65,7 +66,8 @@ def open_data(
     Args:
         path: the data set's folder, or the COCO JSON or YOLO YAML file itself.
         format: coco, voc or yolo; None finds it out.
-        split: name of the split, such as train, val or test; it may be left out where there is only one.
+        split: name of the split, such as train, val or test; it may be left out where there is only one. Data in one
+            split has the parts ``held-out``, a fifth of its pictures, and ``rest``.
         images: the folder of the pictures, where it is not one of the usual ones.
         annotations: boxes; instances, for the objects' masks too; or panoptic, for things and stuff with masks.
 
@@ -76,8 +78,11 @@ def open_data(
     """
     path = Path(path)
     name, splits = _find(path, format, check_annotations(annotations))
-    chosen = match_split(split, tuple(splits), path)
-    return _FORMATS[name].read(splits[chosen], _picture_folder(images), annotations)
+    chosen = chosen_split(split, tuple(splits), path)
+    if chosen in splits:
+        return _FORMATS[name].read(splits[chosen], _picture_folder(images), annotations)
+    (only,) = splits.values()
+    return _part(_FORMATS[name].read(only, _picture_folder(images), annotations), chosen)
 
 
 def available_splits(path: Path | str, format: str | None = None, annotations: str = "boxes") -> tuple[str, ...]:
@@ -122,6 +127,24 @@ def match_split(split: str | None, splits: tuple[str, ...], path: Path) -> str:
     if len(like) != 1:
         raise UserError(f"there is no split {split!r}", where=path, mend=f"the splits are: {listed}")
     return like[0]
+
+
+def chosen_split(split: str | None, splits: tuple[str, ...], path: Path) -> str:
+    """As `match_split`; or the name of a part, which data in one split has.
+
+    Raises:
+        UserError: as there.
+    """
+    is_part = len(splits) == 1 and split in (REST_PART, HELD_OUT_PART)
+    return split if split is not None and is_part and split not in splits else match_split(split, splits, path)
+
+
+def _part(data: DetectionData, part: str) -> DetectionData:
+    """The pictures that are held out by their names, or the rest; and faults of these, and of no picture."""
+    kept = [record for record in data.records if is_held_out(record.name) == (part == HELD_OUT_PART)]
+    left_out = {record.id for record in data.records} - {record.id for record in kept}
+    faults = tuple(fault for fault in data.faults if fault.image_id not in left_out)
+    return replace(data, records=tuple(kept), faults=faults, split=part)
 
 
 def _find(path: Path, format: str | None, annotations: str) -> tuple[str, Mapping[str, Any]]:

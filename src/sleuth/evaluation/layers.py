@@ -130,7 +130,9 @@ def draw_layers(study: LayerStudy) -> Figure:
             label=f"{name} after NMS",
         )
         shown += [*before[np.isfinite(before)], *after[np.isfinite(after)]]
-        _write_numbers(axes, numbers, before, np.fmax(before, after) if above else np.fmin(before, after), above, colour)
+        _write_numbers(
+            axes, numbers, before, np.fmax(before, after) if above else np.fmin(before, after), above, colour
+        )
     axes.set_xlim(0.5, len(numbers) + 0.5)
     axes.set_ylim(*_room(shown))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

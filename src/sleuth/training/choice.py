@@ -225,7 +225,7 @@ def _batch(name: str, fit: tuple[int, int], facts: DataFacts, machine: Machine) 
 
 
 def _epochs(pictures: int, *, gpu: bool) -> int:
-    """Passes over the pictures: small data is seen often, large data at least sixty times, or on a CPU, in an hour or two, twelve."""
+    """Passes over the pictures: small data is seen often, large data at least sixty times, or on a CPU twelve."""
     if gpu:
         return max(60, min(500, math.ceil(100_000 / pictures)))
     return max(12, min(60, 60_000 // pictures), min(300, math.ceil(30_000 / pictures)))

@@ -2,7 +2,9 @@
 
 import pytest
 
-from sleuth.data.open import FORMATS, available_splits, is_annotated, match_split, open_data
+from sleuth.data.checks import check_folder
+from sleuth.data.held_out import is_held_out
+from sleuth.data.open import FORMATS, available_splits, chosen_split, is_annotated, match_split, open_data
 from sleuth.errors import UserError
 
 
@@ -54,3 +56,28 @@ def test_ambiguous_splits_are_refused(tmp_path):
         match_split("val", ("val2014", "val2017"), tmp_path)
     assert match_split("val2014", ("val2014", "val2017"), tmp_path) == "val2014"
     assert match_split(None, ("only",), tmp_path) == "only"
+
+
+def test_data_in_one_split_has_a_part_that_is_held_out(tmp_path, make_coco):
+    make_coco(
+        tmp_path / "annotations.json",
+        tmp_path / "images",
+        images=[{"id": n, "file_name": f"{n}.jpg", "width": 60, "height": 40} for n in range(50)],
+        annotations=[{"id": n, "image_id": n, "category_id": 7, "bbox": [1, 1, 4, 4]} for n in range(50)],
+    )
+    held_out, rest, whole = (open_data(tmp_path, split=split) for split in ("held-out", "rest", None))
+    names = {record.name for record in held_out.records}
+    assert names == {record.name for record in whole.records if is_held_out(record.name)}
+    assert names.isdisjoint(record.name for record in rest.records)
+    assert len(held_out) + len(rest) == len(whole) == 50
+    assert 5 <= len(held_out) <= 15
+    assert (held_out.split, rest.split) == ("held-out", "rest")
+    ((_, report),) = check_folder(tmp_path, split="held-out")
+    assert report.pictures == len(held_out)
+
+
+def test_data_in_several_splits_has_no_such_part(tmp_path):
+    with pytest.raises(UserError, match="no split 'held-out'"):
+        chosen_split("held-out", ("train", "val"), tmp_path)
+    assert chosen_split("held-out", ("held-out",), tmp_path) == "held-out", "its own, if it is called so"
+    assert chosen_split(None, ("all",), tmp_path) == "all"

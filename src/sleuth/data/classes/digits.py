@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from sleuth.data.classes.open import HELD_OUT
 from sleuth.data.classes.samples import ClassSample
+from sleuth.data.held_out import HELD_OUT
 from sleuth.errors import UserError
 
 DIGITS = "digits"

@@ -1,18 +1,15 @@
 """Opening pictures of classes: which splits a folder, zip or table holds, and reading one of them."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sleuth.data.classes.files import Files, FolderFiles, open_files
 from sleuth.data.classes.layout import Part, parts_of_folders, parts_of_tables
 from sleuth.data.classes.samples import ClassSample, relabelled
+from sleuth.data.held_out import is_held_out
 from sleuth.data.open import match_split, split_order
 from sleuth.data.pictures import decode_picture
 from sleuth.errors import UserError
-
-HELD_OUT = 5
-"""Of data in one split, one picture in so many is held out for measuring, by a hash of its name."""
 
 _TABLE = ".csv"
 _LOOKED = "class/picture, split/class/picture, or a CSV file with the columns path and label; in a folder or a zip"
@@ -135,11 +132,6 @@ def open_classes(path: Path | str, split: str | None = None) -> ClassPictures:
     if not len(pictures):
         raise UserError(f"there are no pictures in the split {split!r}", where=path, mend="name another split")
     return pictures
-
-
-def is_held_out(name: str) -> bool:
-    """Whether a picture of this name is among the fifth that is held out."""
-    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=4).digest()[0] % HELD_OUT == 0
 
 
 def _is_undivided(splits: tuple[str, ...]) -> bool:

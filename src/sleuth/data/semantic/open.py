@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from sleuth.data.classes.files import Files, open_files
-from sleuth.data.classes.open import is_held_out
+from sleuth.data.held_out import is_held_out
 from sleuth.data.open import match_split, split_order
 from sleuth.data.pictures import decode_picture, decode_values
 from sleuth.data.semantic.classes import FILES, ClassList, numbered_classes, read_class_list

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from sleuth.data.classes.checks import check_classes, check_pictures, without_faulty
-from sleuth.data.classes.open import class_splits, is_classes, is_held_out, open_classes
+from sleuth.data.classes.open import class_splits, is_classes, open_classes
 from sleuth.data.classes.samples import ClassSource
+from sleuth.data.held_out import is_held_out
 from sleuth.errors import UserError
 
 
