@@ -196,7 +196,8 @@ def parse_words() -> argparse.Namespace:
     parser.add_argument("--gather", action="store_true", help="train nothing; make the table of the arms in --out")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="a folder and a JSON file for each arm")
     parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--markdown", type=Path, help=f"put the table between the marks of this page, <!-- {MARK} -->")
+    parser.add_argument("--markdown", type=Path, help="put the table between the marks of this page")
+    parser.add_argument("--mark", default=MARK, help=f"which marks: <!-- {MARK} --> by default")
     words = parser.parse_args()
     if not words.gather and words.data is None:
         parser.error("--data is missing")
@@ -226,7 +227,7 @@ def main() -> None:
     if words.json:
         write_json(words.json, found)
     if words.markdown:
-        put_between_marks(words.markdown, MARK, text)
+        put_between_marks(words.markdown, words.mark, text)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def found_cell(sample: Sample, found: RawDetections | Detections, names: tuple[s
     )
     return Cell(
         sample.image.movedim(0, -1).numpy(),
-        f"{sample.name}: {len(found.scores)} found, {len(sample.labels)} there",
+        f"{len(found.scores)} found, {len(sample.labels)} there: {sample.name}",
         found.boxes_xyxy_px.cpu().double().numpy(),
         found.labels.cpu().numpy(),
         captions,

@@ -1,5 +1,6 @@
 """Drawing labelled boxes so that they can be read on any picture."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,9 @@ from PIL import Image, ImageDraw
 
 from sleuth.render.palette import Colour, colour_of
 from sleuth.render.tags import Rectangle, Tags, around, line_width, text_size
+
+CROWD, CROWDED = 10, 0.25
+"""Where more tags than this would cover more than this share of a picture, only those are drawn that cover nothing."""
 
 __all__ = ["caption", "draw_boxes", "line_width", "text_size"]
 
@@ -20,7 +24,8 @@ def draw_boxes(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A copy of the picture with an outline and a caption for each box.
 
-    Lines and letters grow with the picture. Each line has a dark rim outside, so that it shows on any ground.
+    Lines and letters grow with the picture. Each line has a dark rim outside, so that it shows on any ground. In a crowded
+    picture a caption is left out where it would cover another, or a box.
 
     Args:
         picture: RGB, 0 to 255.
@@ -37,10 +42,14 @@ def draw_boxes(
     for row in order:
         _outline(draw, _corners(boxes_xyxy_px[row]), colour_of(int(labels[row])), width)
     tags = Tags(canvas)
-    for row in order if captions else ():
-        if captions[row]:
-            places = around(_corners(boxes_xyxy_px[row]), tags.size_of(captions[row]))
-            tags.put(captions[row], colour_of(int(labels[row])), places, always=True)
+    told = [row for row in order if captions and captions[row]]
+    covered = sum(math.prod(tags.size_of(captions[row])) for row in told)
+    crowded = len(told) > CROWD and covered > CROWDED * canvas.width * canvas.height
+    if crowded:
+        tags.taken += [_corners(box) for box in boxes_xyxy_px]
+    for row in told:
+        places = around(_corners(boxes_xyxy_px[row]), tags.size_of(captions[row]))
+        tags.put(captions[row], colour_of(int(labels[row])), places, always=not crowded)
     return np.asarray(canvas).copy()
 
 

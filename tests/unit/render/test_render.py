@@ -70,6 +70,18 @@ def test_tags_keep_out_of_each_other_s_way():
     assert fill[1] > fill[0] + 50
 
 
+def test_in_a_crowd_captions_cover_nothing():
+    boxes = np.array([[x, y, x + 12, y + 12] for y in range(8, 120, 16) for x in range(4, 160, 16)], dtype=float)
+    labels = np.zeros(len(boxes), dtype=int)
+    bare = draw_boxes(plain(), boxes, labels)
+    drawn = draw_boxes(plain(), boxes, labels, ["cat"] * len(boxes))
+    for left, top, right, bottom in boxes.astype(int):
+        inside = np.s_[top:bottom, left:right]
+        assert (drawn[inside] == bare[inside]).all()
+    few = draw_boxes(plain(), boxes[:2], labels[:2], ["cat"] * 2)
+    assert (few != draw_boxes(plain(), boxes[:2], labels[:2])).any(), "there is room for some"
+
+
 def test_colours_repeat_and_ink_is_readable():
     assert colour_of(len(PALETTE)) == PALETTE[0]
     assert len(set(PALETTE)) == len(PALETTE) == 11
