@@ -98,7 +98,11 @@ def detr_peer(num_classes: int, words: argparse.Namespace) -> Peer:
 def faster_rcnn_peer(num_classes: int, words: argparse.Namespace) -> Peer:
     """Torchvision's, with anchors in proportion to the smaller pictures; batch norms learn."""
     as_it_comes = {"min_size": 1, "max_size": 2**16, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
-    shared = as_it_comes | {"_skip_resize": True, "box_detections_per_img": MOST}
+    shared = as_it_comes | {
+        "_skip_resize": True,
+        "box_detections_per_img": MOST,
+        "box_batch_size_per_image": words.rois,
+    }
     if words.backbone == "mobilenet":
         model = fasterrcnn_mobilenet_v3_large_320_fpn(
             weights=None, weights_backbone=None, num_classes=num_classes + 1, trainable_backbone_layers=6, **shared
@@ -110,7 +114,15 @@ def faster_rcnn_peer(num_classes: int, words: argparse.Namespace) -> Peer:
         sizes = tuple((size,) for size in (16, 32, 64, 128, 256))
         anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
         model = FasterRCNN(body, num_classes + 1, rpn_anchor_generator=anchors, **shared)
-    return Peer(model, _torchvision_loss, _find_by_torchvision, 5e-4, 5e-4, 10.0, {"backbone": words.backbone})
+    return Peer(
+        model,
+        _torchvision_loss,
+        _find_by_torchvision,
+        5e-4,
+        5e-4,
+        10.0,
+        {"backbone": words.backbone, "rois": words.rois},
+    )
 
 
 PEERS = {"rtdetrv2": rtdetr_peer, "detr": detr_peer, "fasterrcnn": faster_rcnn_peer}
@@ -303,6 +315,7 @@ def parse_words() -> argparse.Namespace:
     parser.add_argument("--bf16", action="store_true", help="bfloat16 arithmetic")
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare pictures")
     parser.add_argument("--backbone", choices=("resnet18", "mobilenet"), default="resnet18", help="of Faster R-CNN")
+    parser.add_argument("--rois", type=int, default=512, help="regions a picture that Faster R-CNN's heads learn from")
     parser.add_argument("--as-shipped", action="store_true", help="RT-DETRv2 with Hugging Face's own start and loss")
     parser.add_argument("--tell-every", type=float, default=20.0, help="seconds between lines")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")

@@ -24,8 +24,8 @@ def draw_boxes(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A copy of the picture with an outline and a caption for each box.
 
-    Lines and letters grow with the picture. Each line has a dark rim outside, so that it shows on any ground. In a crowded
-    picture a caption is left out where it would cover another, or a box.
+    Lines and letters grow with the picture. Each line has a dark rim outside, so that it shows on any ground. In a
+    crowded picture a caption is left out where it would cover another, or a box.
 
     Args:
         picture: RGB, 0 to 255.
