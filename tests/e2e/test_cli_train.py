@@ -17,6 +17,20 @@ from sleuth.training.recipe import load_recipe
 
 RECIPE = Path(__file__).parent / "tiny.toml"
 TINY = ["--set", "data.train_limit=8", "--set", "data.val_limit=2", "--workers", "0", "--device", "cpu"]
+_SMALL = (
+    *("model.backbone=resnet10", "model.backbone_width=8", "model.dim=16", "model.num_heads=2"),
+    *("model.decoder_layers=1", "model.feedforward_dim=16", "run.workers=0", "run.precision=32-true"),
+)
+SMALL_CHOICE = (
+    "--batch-size",
+    "2",
+    "--scale",
+    "48",
+    "--device",
+    "cpu",
+    *(w for each in _SMALL for w in ("--set", each)),
+)
+"""What makes the detector that is chosen for somebody's data small enough for a test."""
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -149,10 +163,7 @@ def test_data_alone_says_what_is_chosen_and_is_trained_on(cli, tmp_path: Path, c
 
     monkeypatch.setattr(train, "WORTH_A_TRIAL", 1)
     run = tmp_path / "run"
-    sets = ["model.backbone=resnet10", "model.backbone_width=8", "model.dim=16", "model.num_heads=2"]
-    sets += ["model.decoder_layers=1", "model.feedforward_dim=16", "run.workers=0", "run.precision=32-true"]
-    words = ["--batch-size", "2", "--scale", "48", "--device", "cpu", *(w for value in sets for w in ("--set", value))]
-    said = cli("train", "--data", coco_data, "--steps", "2", *words, "--out", run)
+    said = cli("train", "--data", coco_data, "--steps", "2", *SMALL_CHOICE, "--out", run)
     assert said.code == 0, said.err
     assert "sleuth-n: the smallest, as there is no GPU" in said.err
     assert "pixels: as asked for" in said.err
@@ -168,10 +179,7 @@ def test_data_in_one_split_is_learned_from_and_measured_on(cli, tmp_path: Path):
     data, run = tmp_path / "data", tmp_path / "run"
     words = ["--count", "40", "--size", "64x64", "--annotations", "boxes"]
     assert cli("data", "scenes", *words, "--out", data).code == 0
-    sets = ["model.backbone=resnet10", "model.backbone_width=8", "model.dim=16", "model.num_heads=2"]
-    sets += ["model.decoder_layers=1", "model.feedforward_dim=16", "run.workers=0", "run.precision=32-true"]
-    words = ["--batch-size", "2", "--scale", "48", "--device", "cpu", *(w for value in sets for w in ("--set", value))]
-    said = cli("train", "--data", data, "--steps", "2", *words, "--out", run)
+    said = cli("train", "--data", data, "--steps", "2", *SMALL_CHOICE, "--out", run)
     assert said.code == 0, said.err
     assert "a fifth of it is held out to measure on" in said.err
     recipe = load_recipe(run / "recipe.toml")
@@ -184,7 +192,7 @@ def test_data_in_one_split_is_learned_from_and_measured_on(cli, tmp_path: Path):
     assert "--split held-out" in said.err
     whole = tmp_path / "whole"
     sets = ("--set", "data.train=", "--set", "data.val=")
-    said = cli("train", "--data", data, "--steps", "1", *words, *sets, "--out", whole)
+    said = cli("train", "--data", data, "--steps", "1", *SMALL_CHOICE, *sets, "--out", whole)
     assert said.code == 0, said.err
     assert "held out" not in said.err
     assert "40 pictures" in said.err

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sleuth.cli.train_words import TrainWords, section
-from sleuth.data.held_out import HELD_OUT_PART, LEAST_PICTURES, REST_PART
+from sleuth.data.held_out import HELD_OUT_PART, LEAST_PICTURES, REST_PART, is_held_out
 from sleuth.data.open import available_splits, open_data
 from sleuth.training.run_folder import RunFolder
 from sleuth.training.sections import Table, read_toml
@@ -28,10 +28,10 @@ def detection_splits(words: TrainWords, path: str, annotations: str = "boxes") -
     """
     known = available_splits(path, words.format, annotations)
     if len(known) == 1:
-        parts = {"train": REST_PART, "val": HELD_OUT_PART}
-        there = [open_data(path, words.format, part, words.images, annotations) for part in parts.values()]
-        if sum(map(len, there)) >= LEAST_PICTURES and all(any(map(len, part.records)) for part in there):
-            return parts
+        pictures = open_data(path, words.format, known[0], words.images, annotations).records
+        with_objects = {is_held_out(picture.name) for picture in pictures if len(picture)}
+        if len(pictures) >= LEAST_PICTURES and with_objects == {True, False}:
+            return {"train": REST_PART, "val": HELD_OUT_PART}
     return splits(known)
 
 
