@@ -104,7 +104,7 @@ def evaluate(
         str | None,
         typer.Option(help="COCO, VOC or YOLO data, or scenes; folders of classes; pictures with masks of classes."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the data; by default val, the only one, or held-out of it.")] = None,
+    split: Annotated[str | None, typer.Option(help="By default val, or the only one; or held-out of that.")] = None,
     format: Annotated[str | None, typer.Option(help="coco, voc or yolo; found out if not named.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, where it is elsewhere.")] = None,
     limit: Annotated[int, typer.Option(help="Only the first so many pictures; 0 takes all.")] = 0,
