@@ -179,6 +179,10 @@ def test_data_in_one_split_is_learned_from_and_measured_on(cli, tmp_path: Path):
     data, run = tmp_path / "data", tmp_path / "run"
     words = ["--count", "40", "--size", "64x64", "--annotations", "boxes"]
     assert cli("data", "scenes", *words, "--out", data).code == 0
+    held_out = len(open_data(data, split="held-out"))
+    told = f"learns from {40 - held_out} of its pictures (--split rest) and measures on {held_out} (--split held-out)"
+    assert told in cli("data", "check", data).err
+    assert "held-out" not in cli("data", "check", data, "--split", "rest").err
     said = cli("train", "--data", data, "--steps", "2", *SMALL_CHOICE, "--out", run)
     assert said.code == 0, said.err
     assert "a fifth of it is held out to measure on" in said.err
@@ -187,7 +191,6 @@ def test_data_in_one_split_is_learned_from_and_measured_on(cli, tmp_path: Path):
     assert '"AP"' in (run / "metrics.jsonl").read_text()
     said = cli("evaluate", "--model", run / "best.safetensors", "--data", data, "--json")
     assert said.code == 0, said.err
-    held_out = len(open_data(data, split="held-out"))
     assert said.json["pictures"] == held_out < 40
     assert "--split held-out" in said.err
     whole = tmp_path / "whole"

@@ -10,6 +10,7 @@ from sleuth.cli.console import print_text, progress, tell, write_json
 from sleuth.cli.semantic_words import parse_ignored
 from sleuth.data.checks import check_folder
 from sleuth.data.contact import write_contact_sheet
+from sleuth.data.held_out import HELD_OUT_PART, REST_PART, held_out_count
 from sleuth.data.open import available_splits
 from sleuth.data.report import DataReport
 from sleuth.data.semantic.checks import SemanticReport, check_semantic_folder
@@ -71,6 +72,11 @@ def run_check(
         for data, _ in checked:
             file = sheet if len(checked) == 1 else sheet.with_stem(f"{sheet.stem}-{data.split}")
             tell(f"contact sheet: {write_contact_sheet(data, file)}")
+    if len(checked) == 1 and split is None and (held := held_out_count(checked[0][0].records)):
+        tell(
+            f"the data is in one split: `sleuth train --data` learns from {len(checked[0][0]) - held} of its pictures "
+            f"(--split {REST_PART}) and measures on {held} (--split {HELD_OUT_PART})"
+        )
     _end(reports, "pictures")
 
 

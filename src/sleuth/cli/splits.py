@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sleuth.cli.train_words import TrainWords, section
-from sleuth.data.held_out import HELD_OUT_PART, LEAST_PICTURES, REST_PART, is_held_out
+from sleuth.data.held_out import HELD_OUT_PART, REST_PART, held_out_count
 from sleuth.data.open import available_splits, open_data
 from sleuth.training.run_folder import RunFolder
 from sleuth.training.sections import Table, read_toml
@@ -27,23 +27,22 @@ def detection_splits(words: TrainWords, path: str, annotations: str = "boxes") -
         UserError: there is no such data.
     """
     known = available_splits(path, words.format, annotations)
-    if len(known) == 1:
-        pictures = open_data(path, words.format, known[0], words.images, annotations).records
-        with_objects = {is_held_out(picture.name) for picture in pictures if len(picture)}
-        if len(pictures) >= LEAST_PICTURES and with_objects == {True, False}:
-            return {"train": REST_PART, "val": HELD_OUT_PART}
-    return splits(known)
+    if len(known) > 1 or not held_out_count(open_data(path, words.format, known[0], words.images, annotations).records):
+        return splits(known)
+    return {"train": REST_PART, "val": HELD_OUT_PART}
 
 
 def has_learned_the_rest(model: str | None, data: Path) -> bool:
     """Whether a model of a run folder has learned from this data but for the fifth that is held out."""
     if model is None:
         return False
-    recipe = RunFolder(Path(model) if Path(model).is_dir() else Path(model).parent).recipe
-    if not recipe.is_file():
+    run = RunFolder(Path(model) if Path(model).is_dir() else Path(model).parent)
+    if not run.recipe.is_file():
         return False
-    learned = section(read_toml(recipe), "data")
-    return learned.get("train") == REST_PART and Path(str(learned.get("path"))).resolve() == data.resolve()
+    learned = section(read_toml(run.recipe), "data")
+    return learned.get("train") == REST_PART and run.started_in.joinpath(str(learned.get("path"))).resolve() == (
+        data.resolve()
+    )
 
 
 def usual_split(known: Sequence[str]) -> str:

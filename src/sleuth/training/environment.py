@@ -17,6 +17,7 @@ def describe_environment(device: torch.device, *, processes: int = 1) -> dict[st
     """What one has to know to make sense of a run's times and figures, ready for JSON."""
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "folder": str(Path.cwd()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),

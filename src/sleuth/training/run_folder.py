@@ -62,6 +62,13 @@ class RunFolder:
         self.write_text(self.environment, json.dumps(environment, indent=2) + "\n")
         self.metrics.touch()
 
+    @property
+    def started_in(self) -> Path:
+        """The folder from which the relative paths of its recipe count; the present one where nobody wrote it down."""
+        if not self.environment.is_file():
+            return Path()
+        return Path(json.loads(self.environment.read_text()).get("folder", ""))
+
     def continue_at(self, step: int) -> None:
         """Drop the records of steps after ``step``: they will be taken again."""
         kept = [record for record in self.records() if record.get("step", 0) <= step]

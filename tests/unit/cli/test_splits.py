@@ -52,3 +52,14 @@ def test_a_run_tells_what_it_has_learned_from(tmp_path):
     assert not has_learned_the_rest(str(run), tmp_path / "others")
     (run / "recipe.toml").write_text(f'[data]\npath = "{data.as_posix()}"\ntrain = "all"\n')
     assert not has_learned_the_rest(str(run), data)
+
+
+def test_a_relative_path_counts_from_where_the_run_was_started(tmp_path, monkeypatch):
+    run, data, elsewhere = tmp_path / "run", tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (run, elsewhere):
+        folder.mkdir()
+    (run / "recipe.toml").write_text('[data]\npath = "data"\ntrain = "rest"\nval = "held-out"\n')
+    (run / "environment.json").write_text(json.dumps({"folder": str(tmp_path)}))
+    monkeypatch.chdir(elsewhere)
+    assert has_learned_the_rest(str(run), data)
+    assert not has_learned_the_rest(str(run), elsewhere / "data")
