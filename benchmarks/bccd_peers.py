@@ -106,8 +106,14 @@ def faster_rcnn_peer(num_classes: int, words: argparse.Namespace) -> Peer:
         "box_batch_size_per_image": words.rois,
     }
     if words.backbone == "mobilenet":
+        # As it comes it drops proposals that score below 0.05: from fresh weights, all of them.
         model = fasterrcnn_mobilenet_v3_large_320_fpn(
-            weights=None, weights_backbone=None, num_classes=num_classes + 1, trainable_backbone_layers=6, **shared
+            weights=None,
+            weights_backbone=None,
+            num_classes=num_classes + 1,
+            trainable_backbone_layers=6,
+            rpn_score_thresh=0.0,
+            **shared,
         )
     else:
         body = resnet_fpn_backbone(

@@ -234,7 +234,8 @@ class SelfAttention(Attention):
         """
         batch, length, dim = tokens.shape
         qkv = self.qkv(tokens).view(batch, length, 3, self.num_heads, self.head_dim)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        # Parted where they lie, so that the gradient is put together in one go.
+        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))
         if rotation is not None:
             q, k = rotated(q, rotation), rotated(k, rotation)
         if asked is not None:

@@ -13,8 +13,8 @@ Kind = Literal["adamw", "muon"]
 _LEAST_SIDE = 16
 """A matrix with fewer inputs or outputs is no hidden one: it reads coordinates, or answers with them."""
 
-_ANSWERS = ("class_head", "class_heads", "head", "distill_head")
-"""Modules that score classes or words: a row each, which sees no gradient where its class is not there."""
+_ANSWERS = ("class_head", "class_heads", "head", "distill_head", "classes")
+"""Layers that score classes or words: a row each, which sees no gradient where its class is not there."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,18 @@ def hidden_matrices(model: nn.Module) -> set[int]:
     embedded = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
     found = set()
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and not any(part in _ANSWERS for part in name.split(".")):
+        if isinstance(module, nn.Linear | nn.Conv2d) and not _answers(name):
             weight = module.weight
             if isinstance(module, nn.Conv2d) and module.groups > 1:
                 continue
             if id(weight) not in embedded and min(weight.shape[0], weight[0].numel()) >= _LEAST_SIDE:
                 found.add(id(weight))
     return found
+
+
+def _answers(name: str) -> bool:
+    """Whether a layer of this name scores classes: one of `_ANSWERS`, or of a list of them."""
+    return next((part for part in reversed(name.split(".")) if not part.isdigit()), "") in _ANSWERS
 
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings, *, fused: bool = True) -> torch.optim.AdamW:

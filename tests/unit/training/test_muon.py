@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from sleuth.models.segmenter import SegmenterConfig, build_segmenter
+from sleuth.models.vit import VitConfig
 from sleuth.training.muon import Muon, as_matrix, orthogonal
-from sleuth.training.optimizer import OptimizerSettings, build_optimizer, named_groups
+from sleuth.training.optimizer import OptimizerSettings, build_optimizer, hidden_matrices, named_groups
 
 
 @pytest.mark.parametrize("shape", [(1, 24, 24), (3, 16, 40), (2, 40, 16)])
@@ -91,6 +93,17 @@ def test_hidden_matrices_alone_are_turned():
     assert turned == {"rest matrices": [(32, 16)], "backbone matrices": [(16, 8, 3, 3)]}
     held = [id(each) for group in groups.values() for each in group["params"]]
     assert sorted(held) == sorted(id(each) for each in model.parameters())
+
+
+def test_blocks_of_a_head_are_turned_and_its_scores_are_not():
+    vit = VitConfig(image_hw=(32, 32), patch_size=8, dim=32, depth=1, num_heads=2, feedforward_dim=64)
+    of_kind = {
+        kind: hidden_matrices(build_segmenter(SegmenterConfig(vit=vit, num_classes=20, head=kind, head_depth=1)))
+        for kind in ("mask", "linear")
+    }
+    # A block has four matrices: queries, keys and values in one, what they bring home, and two of the feed-forward.
+    assert len(of_kind["linear"]) == 4
+    assert len(of_kind["mask"]) == 4 + 4 + 3, "projections of tokens, patches and classes"
 
 
 def test_the_rest_moves_as_by_adamw():
