@@ -52,7 +52,7 @@ def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, 
     tables, name, where, remarks = read_tables(recipe_file, words, out, resume=resume)
     kind = kind_of(tables)
     if kind != "detection":
-        return _TRAIN[kind](tables, words, out, name, where=where, resume=resume)
+        return _TRAIN[kind](tables, words, out, name, where=where, resume=resume, remarks=remarks or ())
     recipe = detection_recipe(tables, words, where, chosen=remarks is not None)
     folder, tiling = run_folder(out, name), _tiling(recipe)
     work = DetectionWork(recipe)
@@ -106,7 +106,7 @@ def read_tables(
     remarks: list[str] = []
     name = words.data if words.data in BUILT_IN else Path(words.data).resolve().stem
     of_kind = next((make for wanted, make in _WANTED if wanted(words)), None)
-    tables = tables_for_data(words, remarks.append) if of_kind is None else of_kind(words)
+    tables = tables_for_data(words, remarks.append) if of_kind is None else of_kind(words, remarks.append)
     return tables, name, "the command line", tuple(remarks)
 
 

@@ -1,6 +1,6 @@
 """`sleuth train` of a classifier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from sleuth.cli.train_words import (
     set_model,
     set_values,
     usual_run,
+    what_is_taken,
 )
 from sleuth.data.classes.digits import DIGITS
 from sleuth.data.classes.open import class_splits, is_classes, open_classes
@@ -30,6 +31,7 @@ from sleuth.tasks.classification import decode_classes
 from sleuth.tasks.preprocess import Preprocess, preprocess_images
 from sleuth.training.classification_recipe import ClassificationRecipe, classification_recipe
 from sleuth.training.classification_work import ClassificationWork, checked_source
+from sleuth.training.machine import this_machine
 from sleuth.training.sections import Table
 from sleuth.weights.classifiers import BUNDLED, is_classifier
 
@@ -52,7 +54,7 @@ def wants_classification(words: TrainWords) -> bool:
     return Path(words.data).exists() and is_classes(words.data) and not is_annotated(words.data)
 
 
-def tables_for_classes(words: TrainWords) -> Table:
+def tables_for_classes(words: TrainWords, say: Callable[[str], object]) -> Table:
     """A recipe for somebody's pictures of classes.
 
     Raises:
@@ -67,7 +69,8 @@ def tables_for_classes(words: TrainWords) -> Table:
         pictures = open_classes(words.data, data["train"])
         count, side = len(pictures), min(pictures.load(0).image.shape[1:])
         small = side <= _SMALL_SIDE
-    run = usual_run(count, shown=500_000)
+    by_cpu = 500_000 if words.data == DIGITS else 200_000 if small else 20_000
+    run = usual_run(count, this_machine(words.device or "auto"), shown=500_000, shown_by_cpu=by_cpu)
     name = "vit-digits" if side <= 8 else "vit-cifar" if small else "vit-ti16"
     tables: Table = {
         "model": {"drop_path": 0.1} | ({} if words.weights else {"name": name}),
@@ -79,6 +82,7 @@ def tables_for_classes(words: TrainWords) -> Table:
     }
     if words.data == DIGITS:
         tables["augmentation"] = {"crop": "padded", "padding": 1, "fill": "black", "flip": False, "mixup": 0.3}
+    say(what_is_taken(words.weights or words.model or name, tables, words, f"{count:,} pictures"))
     return tables
 
 
@@ -100,7 +104,14 @@ def with_class_words(tables: Table, words: TrainWords) -> Table:
 
 
 def train_classification(
-    tables: Table, words: TrainWords, out: Path | None, name: str, *, where: object, resume: bool
+    tables: Table,
+    words: TrainWords,
+    out: Path | None,
+    name: str,
+    *,
+    where: object,
+    resume: bool,
+    remarks: Sequence[str] = (),
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = classification_recipe(with_class_words(tables, words), where=where)
@@ -114,6 +125,7 @@ def train_classification(
         render=sampler(recipe.preprocess, held_out or work.source),
         resume=resume,
         measure=f"evaluate --model {folder.best} --data {data.path} --split {data.val}",
+        remarks=remarks,
         use=f"predict PICTURE --model {folder.best}",
     )
 

@@ -1,5 +1,6 @@
 """A training from the command line, whatever it trains: it is run, and said what came out and how to go on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sleuth.cli.console import tell
@@ -17,7 +18,15 @@ def run_folder(out: Path | None, name: str) -> RunFolder:
 
 
 def run_and_tell(
-    work: Work, folder: RunFolder, *, evaluate: Evaluate | None, render: Render, resume: bool, measure: str, use: str
+    work: Work,
+    folder: RunFolder,
+    *,
+    evaluate: Evaluate | None,
+    render: Render,
+    resume: bool,
+    measure: str,
+    use: str,
+    remarks: Sequence[str] = (),
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end.
 
@@ -29,7 +38,10 @@ def run_and_tell(
         resume: continue the run in this folder.
         measure: the words after ``sleuth`` that measure the best model again.
         use: those that use it.
+        remarks: lines about what was chosen, told now that nothing is wrong with it.
     """
+    for remark in remarks if is_main_process() else ():
+        tell(remark)
     if evaluate is None and is_main_process():
         tell("no split to measure on: no scores, and the last weights count as the best")
     result = train_work(work, folder.path, evaluate=evaluate, render=render, resume=resume)

@@ -1,6 +1,6 @@
 """`sleuth train` of a model that gives every pixel a class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -18,6 +18,7 @@ from sleuth.cli.train_words import (
     set_model,
     set_values,
     usual_run,
+    what_is_taken,
 )
 from sleuth.data.open import is_annotated
 from sleuth.data.pictures import picture_size
@@ -28,6 +29,7 @@ from sleuth.errors import UserError
 from sleuth.evaluation.semantic import evaluate_segmenter
 from sleuth.models.segmenter_variants import SEGMENTER_VARIANTS
 from sleuth.tasks.preprocess import Preprocess
+from sleuth.training.machine import this_machine
 from sleuth.training.sections import Table
 from sleuth.training.semantic_recipe import FAMILY, SemanticRecipe, semantic_recipe
 from sleuth.training.semantic_work import SemanticWork, checked_semantic
@@ -54,7 +56,7 @@ def wants_semantic(words: TrainWords) -> bool:
     return Path(words.data).exists() and is_semantic(words.data) and not is_annotated(words.data)
 
 
-def tables_for_masks(words: TrainWords) -> Table:
+def tables_for_masks(words: TrainWords, say: Callable[[str], object]) -> Table:
     """A recipe for somebody's pictures with masks.
 
     Raises:
@@ -70,19 +72,29 @@ def tables_for_masks(words: TrainWords) -> Table:
         count, side = len(pictures), min(picture_size(pictures.where(0), pictures.content(0)))
     small = count <= _FEW_PICTURES or words.data == SCENES
     side = min(side, 240 if small else 512) // 16 * 16 or 16
-    run = usual_run(count, shown=100_000)
+    run = usual_run(count, this_machine(words.device or "auto"), shown=100_000, shown_by_cpu=20_000)
     batch = min(8, max(1, count))
     start = words.weights or words.model or ""
     # A Segmenter to start from knows the size of the parts that it learned from.
     crop: Table = {} if start not in SEGMENTER_VARIANTS and is_segmenter(start) else {"crop_hw": [side, side]}
-    return {
-        "model": {} if words.weights else {"name": "segmenter-street" if small else "segmenter-s16"},
+    name = "segmenter-street" if small else "segmenter-s16"
+    tables: Table = {
+        "model": {} if words.weights else {"name": name},
         "data": data,
         "augmentation": crop,
-        "optimizer": {"rate": 1e-3 if small else 5e-4, "batch_size": batch},
+        "optimizer": {**_optimizer(small, fresh=not start or start in SEGMENTER_VARIANTS), "batch_size": batch},
         "schedule": {"warmup_steps": min(200, max(5, count * run["epochs"] // batch // 20)), "floor": 0.01},
         "run": run,
     }
+    say(what_is_taken(start or name, tables, words, f"{count:,} pictures"))
+    return tables
+
+
+def _optimizer(small: bool, *, fresh: bool) -> Table:
+    """Muon for a compact model from scratch, as measured on streets; else AdamW."""
+    if small and fresh:
+        return {"kind": "muon", "rate": 4e-3}
+    return {"rate": 1e-3 if small else 5e-4}
 
 
 def with_semantic_words(tables: Table, words: TrainWords) -> Table:
@@ -108,7 +120,14 @@ def with_semantic_words(tables: Table, words: TrainWords) -> Table:
 
 
 def train_semantic(
-    tables: Table, words: TrainWords, out: Path | None, name: str, *, where: object, resume: bool
+    tables: Table,
+    words: TrainWords,
+    out: Path | None,
+    name: str,
+    *,
+    where: object,
+    resume: bool,
+    remarks: Sequence[str] = (),
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = semantic_recipe(with_semantic_words(tables, words), where=where)
@@ -122,6 +141,7 @@ def train_semantic(
         render=sampler(recipe.preprocess, held_out or work.source),
         resume=resume,
         measure=f"evaluate --model {folder.best} --data {data.path} --split {data.val}",
+        remarks=remarks,
         use=f"predict PICTURE --model {folder.best}",
     )
 

@@ -1,7 +1,7 @@
 """`sleuth train` of a translation model."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,16 @@ from torch import nn
 
 from sleuth.cli.splits import splits
 from sleuth.cli.train_run import run_and_tell, run_folder
-from sleuth.cli.train_words import TrainWords, check_scratch, refuse, section, set_last, set_model, set_values
+from sleuth.cli.train_words import (
+    TrainWords,
+    check_scratch,
+    refuse,
+    section,
+    set_last,
+    set_model,
+    set_values,
+    what_is_taken,
+)
 from sleuth.data.text.open import is_text, open_text, parse_languages, text_splits
 from sleuth.data.text.samples import TextSource
 from sleuth.evaluation.translation import evaluate_translation
@@ -37,7 +46,7 @@ def wants_translation(words: TrainWords) -> bool:
     return words.data is not None and (words.data == NUMBERS or (Path(words.data).exists() and is_text(words.data)))
 
 
-def tables_for_text(words: TrainWords) -> Table:
+def tables_for_text(words: TrainWords, say: Callable[[str], object]) -> Table:
     """A recipe for somebody's pairs of sentences.
 
     Raises:
@@ -55,9 +64,9 @@ def tables_for_text(words: TrainWords) -> Table:
     small = pairs <= SMALL_DATA
     epochs = 30 if small else 10
     run: Table = {"epochs": epochs, "evaluate_every": 1 if data.get("val", "val") else 0, "ema_decay": 0.999}
-    name: Table = {} if words.weights else {"name": "transformer-small" if small else "transformer-base"}
-    return {
-        "model": name | ({"dropout": 0.3} if small else {}),
+    name = "transformer-small" if small else "transformer-base"
+    tables: Table = {
+        "model": ({} if words.weights else {"name": name}) | ({"dropout": 0.3} if small else {}),
         "data": data,
         "tokenizer": {"kind": "bpe", "vocabulary_size": 8000 if small else 32000},
         "optimizer": {"rate": 1e-3 if small else 7e-4, "batch_size": 4096},
@@ -65,6 +74,8 @@ def tables_for_text(words: TrainWords) -> Table:
         "run": run | {"log_every": 50, "workers": 0},
         "decoding": {"beams": 1},
     }
+    say(what_is_taken(words.weights or words.model or name, tables, words, f"{pairs:,} pairs", " tokens"))
+    return tables
 
 
 def with_text_words(tables: Table, words: TrainWords) -> Table:
@@ -82,7 +93,14 @@ def with_text_words(tables: Table, words: TrainWords) -> Table:
 
 
 def train_translation(
-    tables: Table, words: TrainWords, out: Path | None, name: str, *, where: object, resume: bool
+    tables: Table,
+    words: TrainWords,
+    out: Path | None,
+    name: str,
+    *,
+    where: object,
+    resume: bool,
+    remarks: Sequence[str] = (),
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = translation_recipe(with_text_words(tables, words), where=where)
@@ -97,6 +115,7 @@ def train_translation(
         render=sampler(recipe, work.vocabularies, held_out or work.source),
         resume=resume,
         measure=f"evaluate --model {folder.best} --data {data.path}{languages} --split {data.val} --beam 5",
+        remarks=remarks,
         use=f"translate FILE --model {folder.best}",
     )
 

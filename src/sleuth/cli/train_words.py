@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sleuth.errors import UserError
+from sleuth.training.machine import Machine
 from sleuth.training.sections import Table, set_value
 
 USUAL_STEPS = 6000
@@ -147,15 +148,38 @@ def set_last(tables: Table, words: TrainWords) -> None:
         set_value(tables, override)
 
 
-def usual_run(pictures: int, *, shown: int) -> Table:
-    """The ``[run]`` of a training on a folder of pictures: 10 to 200 epochs.
+def usual_run(pictures: int, machine: Machine, *, shown: int, shown_by_cpu: int) -> Table:
+    """The ``[run]`` of a training on a folder of pictures: 10 to 200 epochs with a GPU, 5 to 200 without.
 
     Args:
         pictures: that there are.
-        shown: how often pictures are shown in all, as far as the epochs allow.
+        machine: where it will run.
+        shown: how often pictures are shown in all by a GPU, as far as the epochs allow.
+        shown_by_cpu: the same by a processor, which is to be done in about an hour.
     """
-    epochs = max(10, min(200, shown // max(1, pictures)))
-    return {"epochs": epochs, "evaluate_every": max(1, epochs // 20), "ema_decay": 0.998, "log_every": 20}
+    least, shown = (10, shown) if machine.gpu_memory else (5, shown_by_cpu)
+    epochs = max(least, min(200, shown // max(1, pictures)))
+    precision = "bf16-mixed" if machine.fast_bf16 else "32-true"
+    often = {"evaluate_every": max(1, epochs // 20), "log_every": 20}
+    return {"epochs": epochs, "ema_decay": 0.998, "precision": precision} | often
+
+
+def what_is_taken(name: str, tables: Table, words: TrainWords, data: str, batch_of: str = "") -> str:
+    """In a line: the model, how long it learns from which data, and in what steps.
+
+    Args:
+        name: of the model.
+        tables: the recipe before the words have changed it.
+        words: what the command line said.
+        data: how many pictures or pairs.
+        batch_of: what a batch is counted in, if not in these.
+    """
+    run: Table = dict(tables["run"])
+    set_length(run, words)
+    length = next(f"{run[unit]:g} {unit}" for unit in ("epochs", "steps", "minutes") if unit in run)
+    batch = words.batch_size or tables["optimizer"]["batch_size"]
+    precision = f", {run['precision']}" if "precision" in run else ""
+    return f"{name}: {length} of {data}, {batch:,}{batch_of} in a step{precision}"
 
 
 def set_length(run: Table, words: TrainWords) -> None:

@@ -4,8 +4,18 @@ import pytest
 
 from sleuth.cli.train_classification import tables_for_classes, with_class_words
 from sleuth.cli.train_translation import tables_for_text, with_text_words
-from sleuth.cli.train_words import TrainWords, refuse, section, set_last, set_model, set_values
+from sleuth.cli.train_words import (
+    TrainWords,
+    refuse,
+    section,
+    set_last,
+    set_model,
+    set_values,
+    usual_run,
+    what_is_taken,
+)
 from sleuth.errors import UserError
+from sleuth.training.machine import Machine
 
 
 def test_only_what_was_said_is_set():
@@ -78,7 +88,33 @@ def test_scratch_wants_an_architecture_of_the_kind():
 def test_weights_alone_bring_their_own_sizes():
     """A size by name beside them would have to be theirs."""
     text = TrainWords(data="numbers", weights="old.safetensors")
-    assert with_text_words(tables_for_text(text), text)["model"] == {"dropout": 0.3, "weights": "old.safetensors"}
+    said: list[str] = []
+    assert with_text_words(tables_for_text(text, said.append), text)["model"] == {
+        "dropout": 0.3,
+        "weights": "old.safetensors",
+    }
     classes = TrainWords(data="digits", weights="old.safetensors")
-    model = with_class_words(tables_for_classes(classes), classes)["model"]
+    model = with_class_words(tables_for_classes(classes, said.append), classes)["model"]
     assert model == {"drop_path": 0.1, "weights": "old.safetensors"}
+    assert said[0] == "old.safetensors: 30 epochs of 100,000 pairs, 4,096 tokens in a step"
+    assert said[1].startswith("old.safetensors: 200 epochs of 1,438 pictures, 128 in a step, ")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "gpu", "epochs"), [(100, None, 200), (1000, None, 20), (50_000, None, 5), (50_000, 2**34, 10)]
+)
+def test_a_processor_learns_for_about_an_hour(pictures: int, gpu: int | None, epochs: int):
+    machine = Machine(cores=2, memory=2**34, gpu_memory=gpu, fast_bf16=gpu is not None)
+    run = usual_run(pictures, machine, shown=100_000, shown_by_cpu=20_000)
+    assert run["epochs"] == epochs
+    assert run["precision"] == ("32-true" if gpu is None else "bf16-mixed")
+
+
+def test_what_is_taken_is_said_as_the_words_change_it():
+    tables = {"run": {"epochs": 7, "evaluate_every": 1, "precision": "32-true"}, "optimizer": {"batch_size": 8}}
+    assert what_is_taken("m", tables, TrainWords(), "1,234 pictures") == (
+        "m: 7 epochs of 1,234 pictures, 8 in a step, 32-true"
+    )
+    words = TrainWords(minutes=2.5, batch_size=4)
+    assert what_is_taken("m", tables, words, "9 pictures") == "m: 2.5 minutes of 9 pictures, 4 in a step, 32-true"
+    assert tables["run"]["epochs"] == 7, "it only looks"
