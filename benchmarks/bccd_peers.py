@@ -99,20 +99,18 @@ def detr_peer(num_classes: int, words: argparse.Namespace) -> Peer:
 
 def faster_rcnn_peer(num_classes: int, words: argparse.Namespace) -> Peer:
     """Torchvision's, with anchors in proportion to the smaller pictures; batch norms learn."""
-    as_it_comes = {"min_size": 1, "max_size": 2**16, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    size_hw = parse_size(words.size)
+    as_it_comes = {"min_size": min(size_hw), "max_size": max(size_hw), "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
     shared = as_it_comes | {
-        "_skip_resize": True,
         "box_detections_per_img": MOST,
         "box_batch_size_per_image": words.rois,
     }
     if words.backbone == "mobilenet":
-        # As it comes it drops proposals that score below 0.05: from fresh weights, all of them.
         model = fasterrcnn_mobilenet_v3_large_320_fpn(
             weights=None,
             weights_backbone=None,
             num_classes=num_classes + 1,
             trainable_backbone_layers=6,
-            rpn_score_thresh=0.0,
             **shared,
         )
     else:
