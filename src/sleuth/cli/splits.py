@@ -40,9 +40,8 @@ def has_learned_the_rest(model: str | None, data: Path) -> bool:
     if not run.recipe.is_file():
         return False
     learned = section(read_toml(run.recipe), "data")
-    return learned.get("train") == REST_PART and run.started_in.joinpath(str(learned.get("path"))).resolve() == (
-        data.resolve()
-    )
+    path = run.started_in / str(learned.get("path"))
+    return learned.get("train") == REST_PART and path.resolve() == data.resolve()
 
 
 def usual_split(known: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ SEMANTIC = "semantic"
 SAMPLE_PICTURES = 6
 _USELESS = ("format", "images", "tile", "tile_overlap", "languages")
 """Words that masks of classes have no use for."""
+_COMPACT = "segmenter-street"
 _FEW_PICTURES = 2000
 """Up to so many pictures, a compact model learns from scratch; of more, a size of the paper."""
 
@@ -77,12 +78,12 @@ def tables_for_masks(words: TrainWords, say: Callable[[str], object]) -> Table:
     start = words.weights or words.model or ""
     # A Segmenter to start from knows the size of the parts that it learned from.
     crop: Table = {} if start not in SEGMENTER_VARIANTS and is_segmenter(start) else {"crop_hw": [side, side]}
-    name = "segmenter-street" if small else "segmenter-s16"
+    name = _COMPACT if small else "segmenter-s16"
     tables: Table = {
         "model": {} if words.weights else {"name": name},
         "data": data,
         "augmentation": crop,
-        "optimizer": {**_optimizer(small, fresh=not start or start in SEGMENTER_VARIANTS), "batch_size": batch},
+        "optimizer": {**_optimizer(start or name, small), "batch_size": batch},
         "schedule": {"warmup_steps": min(200, max(5, count * run["epochs"] // batch // 20)), "floor": 0.01},
         "run": run,
     }
@@ -90,9 +91,9 @@ def tables_for_masks(words: TrainWords, say: Callable[[str], object]) -> Table:
     return tables
 
 
-def _optimizer(small: bool, *, fresh: bool) -> Table:
-    """Muon for a compact model from scratch, as measured on streets; else AdamW."""
-    if small and fresh:
+def _optimizer(start: str, small: bool) -> Table:
+    """Muon for the compact model from scratch, as measured on streets; else AdamW."""
+    if start == _COMPACT:
         return {"kind": "muon", "rate": 4e-3}
     return {"rate": 1e-3 if small else 5e-4}
 
