@@ -21,7 +21,7 @@ from sleuth.cli.train_words import (
     usual_run,
     what_is_taken,
 )
-from sleuth.data.classes.digits import DIGITS
+from sleuth.data.classes.digits import DIGITS, DigitPictures
 from sleuth.data.classes.open import class_splits, is_classes, open_classes
 from sleuth.data.classes.samples import ClassSource
 from sleuth.data.open import is_annotated
@@ -63,7 +63,7 @@ def tables_for_classes(words: TrainWords, say: Callable[[str], object]) -> Table
     assert words.data is not None
     data: Table = {"path": words.data}
     if words.data == DIGITS:
-        count, small, side = 1438, True, 8
+        count, small, side = len(DigitPictures()), True, 8
     else:
         data |= splits(class_splits(words.data))
         pictures = open_classes(words.data, data["train"])

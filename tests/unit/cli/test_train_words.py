@@ -97,7 +97,7 @@ def test_weights_alone_bring_their_own_sizes():
     model = with_class_words(tables_for_classes(classes, said.append), classes)["model"]
     assert model == {"drop_path": 0.1, "weights": "old.safetensors"}
     assert said[0] == "old.safetensors: 30 epochs of 100,000 pairs, 4,096 tokens in a step"
-    assert said[1].startswith("old.safetensors: 200 epochs of 1,438 pictures, 128 in a step, ")
+    assert said[1].startswith("old.safetensors: 200 epochs of 1,442 pictures, 128 in a step, ")
 
 
 @pytest.mark.parametrize(
