@@ -50,11 +50,11 @@ _WANTED = (
 def run_train(recipe_file: Path | None, words: TrainWords, out: Path | None, *, resume: bool) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     tables, name, where, remarks = read_tables(recipe_file, words, out, resume=resume)
-    kind = kind_of(tables)
+    kind, folder = kind_of(tables), run_folder(out, name)
     if kind != "detection":
-        return _TRAIN[kind](tables, words, out, name, where=where, resume=resume, remarks=remarks or ())
+        return _TRAIN[kind](tables, words, folder, where=where, resume=resume, remarks=remarks or ())
     recipe = detection_recipe(tables, words, where, chosen=remarks is not None)
-    folder, tiling = run_folder(out, name), _tiling(recipe)
+    tiling = _tiling(recipe)
     work = DetectionWork(recipe)
     source = work.source
     held_out = open_source(recipe, recipe.data.val, like=source) if recipe.data.val else None

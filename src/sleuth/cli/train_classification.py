@@ -9,7 +9,7 @@ from torch import nn
 from sleuth.cli.class_pictures import guess_cell
 from sleuth.cli.drawing import write_picture
 from sleuth.cli.splits import splits
-from sleuth.cli.train_run import run_and_tell, run_folder
+from sleuth.cli.train_run import run_and_tell
 from sleuth.cli.train_words import (
     TrainWords,
     check_scratch,
@@ -32,6 +32,7 @@ from sleuth.tasks.preprocess import Preprocess, preprocess_images
 from sleuth.training.classification_recipe import ClassificationRecipe, classification_recipe
 from sleuth.training.classification_work import ClassificationWork, checked_source
 from sleuth.training.machine import this_machine
+from sleuth.training.run_folder import RunFolder
 from sleuth.training.sections import Table
 from sleuth.weights.classifiers import BUNDLED, is_classifier
 
@@ -104,18 +105,11 @@ def with_class_words(tables: Table, words: TrainWords) -> Table:
 
 
 def train_classification(
-    tables: Table,
-    words: TrainWords,
-    out: Path | None,
-    name: str,
-    *,
-    where: object,
-    resume: bool,
-    remarks: Sequence[str] = (),
+    tables: Table, words: TrainWords, folder: RunFolder, *, where: object, resume: bool, remarks: Sequence[str]
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = classification_recipe(with_class_words(tables, words), where=where)
-    folder, data = run_folder(out, name), recipe.data
+    data = recipe.data
     work = ClassificationWork(recipe)
     held_out = checked_source(recipe, data.val, names=tuple(work.source.names))[0] if data.val else None
     return run_and_tell(

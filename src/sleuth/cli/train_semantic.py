@@ -8,7 +8,7 @@ from torch import nn
 from sleuth.cli.drawing import write_picture
 from sleuth.cli.semantic_pictures import pairs
 from sleuth.cli.splits import splits
-from sleuth.cli.train_run import run_and_tell, run_folder
+from sleuth.cli.train_run import run_and_tell
 from sleuth.cli.train_words import (
     TrainWords,
     check_scratch,
@@ -30,6 +30,7 @@ from sleuth.evaluation.semantic import evaluate_segmenter
 from sleuth.models.segmenter_variants import SEGMENTER_VARIANTS
 from sleuth.tasks.preprocess import Preprocess
 from sleuth.training.machine import this_machine
+from sleuth.training.run_folder import RunFolder
 from sleuth.training.sections import Table
 from sleuth.training.semantic_recipe import FAMILY, SemanticRecipe, semantic_recipe
 from sleuth.training.semantic_work import SemanticWork, checked_semantic
@@ -121,18 +122,11 @@ def with_semantic_words(tables: Table, words: TrainWords) -> Table:
 
 
 def train_semantic(
-    tables: Table,
-    words: TrainWords,
-    out: Path | None,
-    name: str,
-    *,
-    where: object,
-    resume: bool,
-    remarks: Sequence[str] = (),
+    tables: Table, words: TrainWords, folder: RunFolder, *, where: object, resume: bool, remarks: Sequence[str]
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = semantic_recipe(with_semantic_words(tables, words), where=where)
-    folder, data = run_folder(out, name), recipe.data
+    data = recipe.data
     work = SemanticWork(recipe)
     held_out = checked_semantic(recipe, data.val, names=tuple(work.source.names))[0] if data.val else None
     return run_and_tell(

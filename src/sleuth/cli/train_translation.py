@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from sleuth.cli.splits import splits
-from sleuth.cli.train_run import run_and_tell, run_folder
+from sleuth.cli.train_run import run_and_tell
 from sleuth.cli.train_words import (
     TrainWords,
     check_scratch,
@@ -26,6 +26,7 @@ from sleuth.files import atomic_write
 from sleuth.models.seq2seq import Seq2Seq
 from sleuth.models.seq2seq_variants import SEQ2SEQ_VARIANTS
 from sleuth.tasks.translator import Translator
+from sleuth.training.run_folder import RunFolder
 from sleuth.training.sections import Table
 from sleuth.training.translation_recipe import NUMBERS, TranslationRecipe, translation_recipe
 from sleuth.training.translation_work import TranslationWork, Vocabularies, open_text_source
@@ -93,18 +94,11 @@ def with_text_words(tables: Table, words: TrainWords) -> Table:
 
 
 def train_translation(
-    tables: Table,
-    words: TrainWords,
-    out: Path | None,
-    name: str,
-    *,
-    where: object,
-    resume: bool,
-    remarks: Sequence[str] = (),
+    tables: Table, words: TrainWords, folder: RunFolder, *, where: object, resume: bool, remarks: Sequence[str]
 ) -> int:
     """Train, and say where the results are; 0, or 130 if it was stopped before its end."""
     recipe = translation_recipe(with_text_words(tables, words), where=where)
-    folder, data = run_folder(out, name), recipe.data
+    data = recipe.data
     work = TranslationWork(recipe)
     held_out = open_text_source(recipe, data.val) if data.val else None
     languages = f" --languages {data.languages}" if data.languages else ""

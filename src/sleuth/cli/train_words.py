@@ -160,8 +160,8 @@ def usual_run(pictures: int, machine: Machine, *, shown: int, shown_by_cpu: int)
     least, shown = (10, shown) if machine.gpu_memory else (5, shown_by_cpu)
     epochs = max(least, min(200, shown // max(1, pictures)))
     precision = "bf16-mixed" if machine.fast_bf16 else "32-true"
-    often = {"evaluate_every": max(1, epochs // 20), "log_every": 20}
-    return {"epochs": epochs, "ema_decay": 0.998, "precision": precision} | often
+    every = max(1, epochs // 20)
+    return {"epochs": epochs, "evaluate_every": every, "ema_decay": 0.998, "log_every": 20, "precision": precision}
 
 
 def what_is_taken(name: str, tables: Table, words: TrainWords, data: str, batch_of: str = "") -> str:
